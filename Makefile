@@ -1,0 +1,65 @@
+# What a person types. `make up`, `make test`, `make down`, `make check`, `make bench`.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+COOLDOWN := $(shell date -u -d '7 days ago' +%F)
+COMPILE := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --exclude-newer $(COOLDOWN)
+
+.PHONY: up down test check bench install install-dev format lock packages packages-test
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/uv: requirements/tools.txt
+	@python3 -m venv $(VENV) || deploy/install-packages python3-venv && python3 -m venv $(VENV)
+	@$(BIN)/pip install -q --require-hashes -r requirements/tools.txt
+	@touch $@
+
+$(VENV)/.runtime: $(BIN)/uv requirements/runtime.txt requirements/dev.txt pyproject.toml
+	@if [ -e $(VENV)/.dev ]; then $(MAKE) -s $(VENV)/.dev; else \
+	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/runtime.txt; fi
+	@printf '%s\n' "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/hatoba.pth"
+	@printf '#!%s\nimport sys\nfrom hatoba.cli.main import main\nsys.exit(main())\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hatoba
+	@chmod +x $(BIN)/hatoba
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv requirements/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+install: $(VENV)/.runtime ## Create .venv with what Hatoba runs on
+install-dev: $(VENV)/.dev $(VENV)/.runtime ## ... and what tests need
+
+packages:
+	@deploy/install-packages postgresql redis-server libnss-wrapper kubectl
+
+packages-test: packages
+	@deploy/install-packages skopeo podman buildah docker-registry
+
+up: packages install ## From a fresh checkout to a running registry
+	@$(BIN)/hatoba up -f deploy/samples/walkthrough.yaml
+
+down: ## Stop everything (PURGE=1 removes its state)
+	@if [ -x $(BIN)/hatoba ]; then $(BIN)/hatoba down $(if $(PURGE),--purge); else echo "Nothing is installed here, nothing runs."; fi
+
+test: packages-test install-dev ## All tests
+	@$(BIN)/python -m pytest -n 2 -m "not cluster"
+	@$(BIN)/python -m pytest -m cluster -p no:randomly
+
+check: install-dev ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check -q src tests requirements bench
+	@$(BIN)/ruff check -q src tests requirements bench
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -p no:randomly tests/architecture
+
+format: install-dev
+	@$(BIN)/ruff format src tests requirements bench
+	@$(BIN)/ruff check --fix -q src tests requirements bench
+
+bench: packages-test install-dev ## Measure against peers, side by side
+	@$(BIN)/python -m bench
+
+lock: $(BIN)/uv ## Write the hashed requirements anew
+	@for r in tools runtime dev; do $(COMPILE) -o requirements/$$r.txt requirements/$$r.in; done

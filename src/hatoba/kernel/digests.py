@@ -1,0 +1,63 @@
+"""Content digests.
+
+Spec: image-spec "Descriptors", section "Digests": `algorithm ":" encoded`; sha256 and sha512 are
+registered. A `Digest` is always well formed; whether bytes match it is for the hasher to prove.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from typing_extensions import override
+
+from hatoba.kernel.errors import InvalidInput
+
+HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
+_SHAPE = re.compile(r"(sha256):([a-f0-9]{64})|(sha512):([a-f0-9]{128})")
+
+
+class MalformedDigest(InvalidInput):
+    """A digest that is not `sha256:<64 hex>` or `sha512:<128 hex>`."""
+
+
+class Hasher(Protocol):
+    """What hashlib objects and the resumable hash have in common."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Feed bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all bytes so far, lower-case hex."""
+
+
+@dataclass(slots=True, frozen=True, order=True)
+class Digest:
+    """A well-formed digest."""
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Digest":
+        """Read `algorithm:hex`.
+
+        Raises:
+            MalformedDigest: for any other shape, an unknown algorithm or upper-case hex.
+        """
+        match = _SHAPE.fullmatch(text)
+        if match is None:
+            raise MalformedDigest(
+                f"provided digest {text[:200]!r} is not a sha256 or sha512 digest"
+            )
+        algorithm, _, encoded = text.partition(":")
+        return cls(algorithm, encoded)
+
+    @classmethod
+    def of(cls, content: bytes, algorithm: str = "sha256") -> "Digest":
+        """Return the digest of bytes in memory."""
+        return cls(algorithm, hashlib.new(algorithm, content).hexdigest())
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
