@@ -1,0 +1,96 @@
+"""What the registry keeps its data in: database, Redis, blob storage."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hatoba.config.schema.group import Group
+
+STORAGE_DRIVERS = frozenset({"LocalStorage"})
+"""Drivers that exist; a configuration that names another one is refused before it is rolled out."""
+
+StorageLocation = tuple[str, dict[str, Any]]
+
+
+class DatabaseSettings(Group):
+    """Where accounts, repositories and tags are kept."""
+
+    title: ClassVar[str] = "Database"
+    field_group: ClassVar[str] = "Database"
+
+    db_uri: str = ""
+    """`postgresql://user:password@host:port/name`, or `sqlite:///path` for a single process."""
+    db_connection_args: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the connection; `sslmode` and `sslrootcert` are read, others are tolerated."""
+
+    @field_validator("db_uri")
+    @classmethod
+    def _is_a_known_database(cls, value: str) -> str:
+        schemes = ("postgresql://", "postgresql+psycopg2://", "sqlite:///")
+        if value and not value.startswith(schemes):
+            raise ValueError("must begin with postgresql:// or sqlite:///")
+        return value
+
+
+class RedisServer(BaseModel):
+    """Address of a Redis server."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: str
+    port: int = Field(default=6379, ge=1, le=65535)
+    password: str | None = None
+    db: int = Field(default=0, ge=0)
+    ssl: bool = False
+
+
+class RedisSettings(Group):
+    """Redis carries events and hints; without it the registry goes on serving."""
+
+    title: ClassVar[str] = "Redis"
+    field_group: ClassVar[str] = "Redis"
+
+    buildlogs_redis: RedisServer | None = None
+    """Redis for hints and locks that only save work."""
+    user_events_redis: RedisServer | None = None
+    """Redis for events."""
+
+
+class StorageSettings(Group):
+    """Where blobs are kept."""
+
+    title: ClassVar[str] = "Storage"
+    field_group: ClassVar[str] = "DistributedStorage"
+
+    distributed_storage_config: dict[str, StorageLocation] = Field(default_factory=dict)
+    """Location to `[driver, parameters]`; a relative storage_path lies below HATOBA_DATA."""
+    distributed_storage_preference: list[str] = Field(default_factory=list)
+    """Locations to write to, most wanted first."""
+    distributed_storage_default_locations: list[str] = Field(default_factory=list)
+    """Locations that hold every blob."""
+    feature_proxy_storage: bool = False
+    """True never redirects a client to the storage."""
+    feature_storage_replication: bool = False
+    """Replication between locations; not offered, and refused when true."""
+
+    @field_validator("distributed_storage_config", mode="before")
+    @classmethod
+    def _locations(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        for name, location in value.items():
+            if not isinstance(location, (list, tuple)) or len(location) != 2:
+                raise ValueError(f"must give [driver, parameters] for the location {name}")
+            if location[0] not in STORAGE_DRIVERS:
+                known = ", ".join(sorted(STORAGE_DRIVERS))
+                raise ValueError(
+                    f"names the driver {location[0]!r} for {name}; this release has {known}"
+                )
+        return {name: tuple(location) for name, location in value.items()}
+
+    @field_validator("feature_storage_replication")
+    @classmethod
+    def _not_replicated(cls, value: bool) -> bool:  # noqa: FBT001 -- pydantic calls it so
+        if value:
+            raise ValueError("must be false: this release keeps one copy of each blob")
+        return value
