@@ -1,0 +1,52 @@
+"""One form of log line for our own events and for the libraries' ones.
+
+A line is JSON unless the output is a terminal: `{"event": ..., "level": ..., "timestamp": ...}`
+plus the keys that the event carries. Standard-library loggers come out in the same form.
+"""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from structlog.types import Processor
+
+_QUIET: Final = ("uvicorn.access", "httpx", "httpcore", "aiohttp.access", "asyncio")
+"""Loggers whose routine lines say nothing that our own events do not."""
+
+
+def configure_logging(*, debug: bool = False) -> None:
+    """Send everything to standard error, from `info` (or `debug`) upwards; idempotent."""
+    level = logging.DEBUG if debug else logging.INFO
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(terminal=sys.stderr.isatty()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _renderers(*, terminal: bool) -> list[Processor]:
+    if terminal:
+        return [structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]

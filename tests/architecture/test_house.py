@@ -1,0 +1,45 @@
+"""Rules of the house that import-linter cannot say."""
+
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = (
+    "accounts", "access", "repositories", "content", "retention",
+    "mirroring", "scanning", "audit",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph("hatoba", cache_dir=None)
+
+
+def test_only_a_rooms_own_modules_import_its_store(graph):
+    offenders = {
+        (importer, store)
+        for room in ROOMS
+        for store in graph.find_matching_modules(f"hatoba.registry.{room}.store")
+        for importer in graph.find_modules_that_directly_import(store)
+        if not importer.startswith((f"hatoba.registry.{room}.", "hatoba.registry.app"))
+    }
+    assert offenders == set()
+
+
+@pytest.mark.parametrize("edge", ["v2", "api", "web"])
+def test_an_edge_never_touches_a_table(graph, edge):
+    offenders = {
+        (module, imported)
+        for module in graph.find_descendants(f"hatoba.registry.{edge}")
+        for imported in graph.find_modules_directly_imported_by(module)
+        if imported.startswith("hatoba.registry.db")
+    }
+    assert offenders == set()
+
+
+def test_no_file_names_a_package_index_host():
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org"]
+    files = [p for p in (ROOT / "requirements").iterdir() if p.suffix in {".txt", ".in"}]
+    assert [p.name for p in files for host in hosts if host in p.read_text()] == []
