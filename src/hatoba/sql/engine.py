@@ -1,0 +1,201 @@
+"""Opening a database, and its two ways of use: a transaction or a single read.
+
+`Database.begin()` is a transaction; on SQLite it takes the write lock at once, so that two writers
+wait for each other instead of failing half-way. `Database.read()` runs each statement by itself
+(AUTOCOMMIT), which saves two round trips on PostgreSQL and never locks SQLite. What a driver
+raises when the server does not answer leaves here as `DatabaseUnavailable`.
+"""
+
+import contextlib
+import shlex
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from hatoba.kernel.errors import InvalidInput, Unavailable
+
+POOL_SIZE: Final = 4
+POOL_OVERFLOW: Final = 12
+POOL_WAIT_SECONDS: Final = 30
+SQLITE_WAIT_MILLISECONDS: Final = 30_000
+_UNDERSTOOD_BY_ASYNCPG: Final = {"sslmode": "ssl", "application_name": "", "connect_timeout": ""}
+
+
+class MalformedDatabaseUri(InvalidInput):
+    """A database address that is neither PostgreSQL's nor SQLite's."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, or has no connection left."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Database:
+    """An open database."""
+
+    engine: AsyncEngine
+    url: URL
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether this is PostgreSQL; else it is SQLite."""
+        return self.url.get_backend_name() == "postgresql"
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Run a transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        with translated():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Run statements that stand for themselves, without a transaction around them.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        with translated():
+            engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            async with engine.connect() as connection:
+                yield connection
+
+    def asyncpg_arguments(self) -> dict[str, Any]:
+        """Return the keywords with which `asyncpg.connect` reaches the same PostgreSQL."""
+        arguments: dict[str, Any] = {
+            "host": self.url.host,
+            "port": self.url.port,
+            "user": self.url.username,
+            "password": self.url.password,
+            "database": self.url.database,
+            **dict(self.url.query),
+        }
+        return {key: value for key, value in arguments.items() if value is not None}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a silent or refusing server makes drivers raise into `DatabaseUnavailable`."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseUnavailable("the database does not answer") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable("the connection to the database was lost") from error
+        raise
+    except (ConnectionError, TimeoutError) as error:
+        raise DatabaseUnavailable("the database does not answer") from error
+
+
+def parse_uri(uri: str) -> URL:
+    """Read Quay's DB_URI, a SQLAlchemy URL, or libpq's `host=... dbname=...`, for async drivers.
+
+    Raises:
+        MalformedDatabaseUri: for anything else.
+    """
+    if "://" not in uri:
+        return _parse_keywords(uri)
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError) as error:
+        raise MalformedDatabaseUri("the database URI cannot be understood") from error
+    backend = url.get_backend_name()
+    if backend in {"postgresql", "postgres"}:
+        return _for_asyncpg(url.set(drivername="postgresql+asyncpg"))
+    if backend == "sqlite":
+        return url.set(drivername="sqlite+aiosqlite")
+    raise MalformedDatabaseUri(f"databases of kind {backend!r} are not supported")
+
+
+def _parse_keywords(text: str) -> URL:
+    """Read libpq's keyword form. Spec: PostgreSQL documentation 34.1.1.1."""
+    try:
+        words = dict(word.split("=", 1) for word in shlex.split(text))
+        url = URL.create(
+            "postgresql+asyncpg",
+            username=words.pop("user", None),
+            password=words.pop("password", None),
+            host=words.pop("host", None),
+            port=int(words.pop("port", "5432")),
+            database=words.pop("dbname", None),
+            query=words,
+        )
+    except ValueError as error:
+        raise MalformedDatabaseUri("the connection string cannot be understood") from error
+    if url.database is None:
+        raise MalformedDatabaseUri("the connection string names no database")
+    return _for_asyncpg(url)
+
+
+def _for_asyncpg(url: URL) -> URL:
+    """Keep of libpq's parameters what asyncpg takes, under its name."""
+    kept = {
+        new_name: str(value)
+        for name, value in url.query.items()
+        if (new_name := _UNDERSTOOD_BY_ASYNCPG.get(name, name if name == "ssl" else ""))
+    }
+    return url.set(query=kept)
+
+
+def open_database(
+    uri: str, *, pool_size: int = POOL_SIZE, connection_arguments: Mapping[str, Any] | None = None
+) -> Database:
+    """Prepare a database for use; nothing is connected before the first statement.
+
+    Call it after a fork, in the process and event loop that uses it. `connection_arguments` are
+    Quay's DB_CONNECTION_ARGS; those of its own driver that ours does not know are left out.
+    """
+    url = parse_uri(uri)
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url)
+        _prepare_sqlite(engine)
+        return Database(engine=engine, url=url)
+    query = dict(url.query)
+    for name, value in (connection_arguments or {}).items():
+        if name == "sslmode":
+            query["ssl"] = str(value)
+    url = url.set(query=query)
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+    )
+    return Database(engine=engine, url=url)
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={SQLITE_WAIT_MILLISECONDS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # An answered request must survive a power cut: WAL alone would lose the last commits.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    def on_begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "begin", on_begin)

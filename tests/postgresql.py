@@ -1,0 +1,127 @@
+"""A PostgreSQL server for tests: started on loopback, one per test process, ended with it.
+
+`HATOBA_TEST_POSTGRES` names a running server instead (an URL of a database whose user may create
+databases). PostgreSQL refuses to run as root, so root starts it as `nobody`.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "100",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresServer:
+    """A server, and the making and dropping of databases in it."""
+
+    url: str
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """Make an empty database; give its URL; drop it afterwards."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        asyncio.run(self._execute(f'CREATE DATABASE "{name}"'))
+        try:
+            yield f"{self.url.rsplit('/', 1)[0]}/{name}"
+        finally:
+            asyncio.run(self._execute(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+def program(name: str) -> str | None:
+    """Find a program of PostgreSQL, also where Debian hides it."""
+    found = shutil.which(name)
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return found or (str(debian[-1]) if debian else None)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Give a server; skip the test where there is none."""
+    given = os.environ.get("HATOBA_TEST_POSTGRES")
+    if given:
+        yield PostgresServer(url=given)
+        return
+    initdb, postgres = program("initdb"), program("postgres")
+    if initdb is None or postgres is None:
+        pytest.skip("no PostgreSQL server programs (Debian: postgresql)")
+    directory = tempfile.mkdtemp(prefix="hatoba-test-postgres-")
+    owner = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+    if owner:
+        shutil.chown(directory, **owner)
+    try:
+        with _server(initdb, postgres, directory=directory, owner=owner) as server:
+            yield server
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _server(initdb: str, postgres: str, *, directory: str, owner: dict) -> Iterator[PostgresServer]:
+    data = f"{directory}/data"
+    subprocess.run(
+        [initdb, "-D", data, "-U", "hatoba", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"],
+        check=True,
+        capture_output=True,
+        cwd=directory,
+        **owner,
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    with Path(directory, "log").open("wb") as output:
+        process = subprocess.Popen(
+            [postgres, "-D", data, "-p", str(port), "-k", directory, *flags],
+            stdout=output,
+            stderr=output,
+            cwd=directory,
+            **owner,
+        )
+    try:
+        url = f"postgresql://hatoba@127.0.0.1:{port}/postgres"
+        asyncio.run(_ready(url, process=process, log=Path(directory, "log")))
+        yield PostgresServer(url=url)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+
+
+async def _ready(url: str, *, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise RuntimeError(log.read_text())
+        try:
+            connection = await asyncpg.connect(url, timeout=2)
+        except (OSError, asyncpg.CannotConnectNowError, TimeoutError):
+            await asyncio.sleep(0.05)
+        else:
+            await connection.close()
+            return
+    raise RuntimeError("PostgreSQL did not start: " + log.read_text())

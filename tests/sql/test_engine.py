@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from hatoba.sql.engine import (
+    DatabaseUnavailable,
+    MalformedDatabaseUri,
+    open_database,
+    parse_uri,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("postgresql://u:p@db/quay", "postgresql+asyncpg://u:p@db/quay"),
+        ("postgresql+psycopg2://u:p@db:5433/quay", "postgresql+asyncpg://u:p@db:5433/quay"),
+        ("postgresql://u@db/quay?sslmode=disable", "postgresql+asyncpg://u@db/quay?ssl=disable"),
+        ("sqlite:////tmp/x.db", "sqlite+aiosqlite:////tmp/x.db"),
+        (
+            "host=db port=5432 dbname=clair user=c password='a b' sslmode=disable",
+            "postgresql+asyncpg://c:a b@db:5432/clair?ssl=disable",
+        ),
+    ],
+)
+def test_addresses_of_quay_and_clair_are_understood(uri, expected):
+    assert parse_uri(uri).render_as_string(hide_password=False) == expected
+
+
+@pytest.mark.parametrize("uri", ["mysql://u@h/d", "://", "host", "host=db port=x", "host=db"])
+def test_other_addresses_are_refused(uri):
+    with pytest.raises(MalformedDatabaseUri):
+        parse_uri(uri)
+
+
+async def test_a_failing_block_leaves_no_trace(database):
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (n integer)"))
+
+    async def insert_and_fail():
+        async with database.begin() as connection:
+            await connection.execute(text("INSERT INTO t VALUES (1)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await insert_and_fail()
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM t"))).scalar() == 0
+
+
+async def test_writers_wait_for_each_other(database):
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (n integer)"))
+        await connection.execute(text("INSERT INTO t VALUES (0)"))
+
+    async def add_one():
+        async with database.begin() as connection:
+            await connection.execute(text("UPDATE t SET n = n + 1"))
+
+    await asyncio.gather(*(add_one() for _ in range(8)))
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT n FROM t"))).scalar() == 8
+
+
+async def test_a_server_that_is_not_there_is_unavailable():
+    database = open_database("postgresql://u:p@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailable):
+        async with database.read() as connection:
+            await connection.execute(text("SELECT 1"))
+    await database.close()
