@@ -1,0 +1,1 @@
+"""Outbound: HTTP with deadlines, and a client of other registries."""
