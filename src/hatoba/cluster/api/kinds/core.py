@@ -1,0 +1,96 @@
+"""Rules of namespaces, claims and volumes."""
+
+from typing import Final
+
+from typing_extensions import override
+
+from hatoba.cluster.api.status import Refused
+from hatoba.cluster.api.store import Store
+from hatoba.cluster.api.strategy import Strategy
+from hatoba.kernel.json import JsonObject
+
+PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public"})
+
+
+class NamespaceRules(Strategy):
+    """Namespaces are emptied by a controller before they go."""
+
+    @override
+    def initial_status(self) -> JsonObject:
+        return {"phase": "Active"}
+
+    @override
+    def default(self, obj: JsonObject) -> None:
+        metadata = obj["metadata"]
+        if name := metadata.get("name"):
+            metadata["labels"] = {
+                **(metadata.get("labels") or {}),
+                "kubernetes.io/metadata.name": name,
+            }
+
+    @override
+    def prepare_create(self, obj: JsonObject) -> None:
+        super().prepare_create(obj)
+        spec = obj.setdefault("spec", {})
+        finalizers = [name for name in spec.get("finalizers", []) if name != "kubernetes"]
+        spec["finalizers"] = [*finalizers, "kubernetes"]
+
+    @override
+    def prepare_update(self, new: JsonObject, old: JsonObject, *, subresource: str = "") -> None:
+        if subresource != "finalize":
+            new["spec"] = dict(old.get("spec", {}))
+        super().prepare_update(new, old, subresource=subresource)
+
+    @override
+    def admit_delete(self, obj: JsonObject, store: Store) -> None:
+        name = obj["metadata"]["name"]
+        if name in PROTECTED_NAMESPACES:
+            about = self.resource.about(name)
+            raise Refused(
+                f"{about.title} is forbidden: this namespace may not be deleted", about=about
+            )
+
+    @override
+    def begins_deletion(self, obj: JsonObject) -> bool:
+        obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
+        return bool(obj.get("spec", {}).get("finalizers"))
+
+
+class ClaimRules(Strategy):
+    """Claims are protected while a pod uses them."""
+
+    @override
+    def initial_status(self) -> JsonObject:
+        return {"phase": "Pending"}
+
+    @override
+    def default(self, obj: JsonObject) -> None:
+        obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+
+    @override
+    def admit_create(self, obj: JsonObject, store: Store) -> None:
+        _protect(obj, "kubernetes.io/pvc-protection")
+
+
+class VolumeRules(Strategy):
+    """Volumes are protected while a claim is bound to them."""
+
+    @override
+    def initial_status(self) -> JsonObject:
+        return {"phase": "Pending"}
+
+    @override
+    def default(self, obj: JsonObject) -> None:
+        spec = obj.setdefault("spec", {})
+        spec.setdefault("volumeMode", "Filesystem")
+        spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
+
+    @override
+    def admit_create(self, obj: JsonObject, store: Store) -> None:
+        _protect(obj, "kubernetes.io/pv-protection")
+
+
+def _protect(obj: JsonObject, finalizer: str) -> None:
+    finalizers = obj["metadata"].setdefault("finalizers", [])
+    if finalizer not in finalizers:
+        finalizers.append(finalizer)

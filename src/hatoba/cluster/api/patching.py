@@ -1,0 +1,32 @@
+"""Patches: from a patch and its media type to an update (or, for apply, a creation)."""
+
+from typing import Any
+
+from hatoba.cluster.api.documents import merge_patch
+from hatoba.cluster.api.resources import Resource
+from hatoba.cluster.api.status import UnsupportedMediaType
+from hatoba.cluster.api.writing import Transform, Writer
+from hatoba.cluster.objects import PatchType
+from hatoba.kernel.json import JsonObject, JsonValue
+
+
+class Patcher:
+    """Turns patches into updates."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def transform(self, resource: Resource, patch: JsonValue, *, kind: PatchType) -> Transform:
+        """Return what the patch does to a document.
+
+        Raises:
+            UnsupportedMediaType: the resource does not take such patches.
+        """
+        if kind == "application/merge-patch+json":
+            return lambda document: _object(merge_patch(document, patch))
+        raise UnsupportedMediaType(f"patches of type {kind} are not offered yet")
+
+
+def _object(document: Any) -> JsonObject:
+    found: JsonObject = document
+    return found

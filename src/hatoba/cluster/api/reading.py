@@ -1,0 +1,88 @@
+"""Get, list and watch: how objects leave the store.
+
+What is handed out may be the cached original: callers must not change it.
+"""
+
+from collections.abc import AsyncIterator
+
+from hatoba.cluster.api.registry import Registry
+from hatoba.cluster.api.requests import Selection
+from hatoba.cluster.api.resources import Resource
+from hatoba.cluster.api.selection import Selector
+from hatoba.cluster.api.status import ObjectNotFound, VersionTooLarge
+from hatoba.cluster.api.store import Change, Key, Store
+from hatoba.cluster.objects import WatchEvent
+from hatoba.kernel.json import JsonObject
+
+
+class Reader:
+    """Reads objects."""
+
+    def __init__(self, store: Store, *, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+
+    @property
+    def version(self) -> int:
+        """The newest resource version."""
+        return self._store.version
+
+    def get(self, resource: Resource, key: Key) -> JsonObject:
+        """Return one object.
+
+        Raises:
+            ObjectNotFound: it is not there.
+        """
+        obj = self._store.get(key)
+        if obj is None:
+            raise ObjectNotFound.named(resource.about(key.name))
+        return obj
+
+    def list(self, resource: Resource, selection: Selection) -> list[JsonObject]:
+        """Return the matching objects ordered by namespace and name."""
+        selector = Selector.of(resource, selection)
+        objects = self._store.list(resource.storage, selection.namespace)
+        return [obj for obj in objects if selector.matches(obj)]
+
+    async def watch(
+        self, resource: Resource, selection: Selection, *, since: int
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield the changes after `since`, as seen through the selection.
+
+        An object that begins to match is ADDED, one that ceases to is DELETED (in its former
+        shape, with the new version).
+
+        Raises:
+            Expired: `since` is older than the history, or the reader too slow.
+        """
+        self.check_version(since)
+        selector = Selector.of(resource, selection)
+        async for change in self._store.follow(resource.storage, selection.namespace, since):
+            if (event := _seen(change, selector)) is not None:
+                yield event
+
+    def check_version(self, version: int) -> None:
+        """Refuse a version from the future.
+
+        Raises:
+            VersionTooLarge: this server has not reached it.
+        """
+        if version > self._store.version:
+            raise VersionTooLarge(
+                f"Too large resource version: {version}, current: {self._store.version}",
+                retry_after_seconds=1,
+            )
+
+
+def _seen(change: Change, selector: Selector) -> WatchEvent | None:
+    matches = selector.matches(change.object)
+    if change.type != "MODIFIED" or change.previous is None:
+        return WatchEvent(type=change.type, object=change.object) if matches else None
+    matched = selector.matches(change.previous)
+    if matches:
+        return WatchEvent(type="MODIFIED" if matched else "ADDED", object=change.object)
+    if matched:
+        version = change.object["metadata"]["resourceVersion"]
+        metadata = {**change.previous["metadata"], "resourceVersion": version}
+        return WatchEvent(type="DELETED", object={**change.previous, "metadata": metadata})
+    return None

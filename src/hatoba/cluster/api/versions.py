@@ -1,0 +1,21 @@
+"""Between the version an object is stored in and the one a caller speaks.
+
+Custom resources and most built-in kinds differ in `apiVersion` only (conversion `None` of CRDs);
+the autoscaler's v1 and the two views on events have a form of their own.
+"""
+
+from hatoba.cluster.api.resources import Resource
+from hatoba.kernel.json import JsonObject
+
+
+def to_version(obj: JsonObject, *, resource: Resource, version: str | None) -> JsonObject:
+    """Return the object as the caller's version has it; it may share parts with `obj`."""
+    wanted = resource.api_version(version)
+    if obj.get("apiVersion") == wanted:
+        return obj
+    return {**obj, "apiVersion": wanted}
+
+
+def from_version(obj: JsonObject, *, resource: Resource, version: str | None) -> JsonObject:
+    """Return the object as it is stored; it may share parts with `obj`."""
+    return {**obj, "apiVersion": resource.api_version(), "kind": resource.kind}
