@@ -1,0 +1,63 @@
+"""Metrics of a process that forks: value files shared by all its workers.
+
+`share_metrics` comes first in a command that serves, before any module that declares metrics is
+imported: prometheus-client decides at declaration where a value lives.
+"""
+
+import os
+import shutil
+import tempfile
+from atexit import register
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_metrics() -> Path:
+    """Keep metric values in files that all forked workers of this process share; idempotent.
+
+    The directory is removed when the process that called this ends.
+    """
+    # prometheus-client takes its directory from the environment and from nowhere else.
+    if existing := os.environ.get(_VARIABLE):  # noqa: TID251
+        return Path(existing)
+    directory = Path(tempfile.mkdtemp(prefix="hatoba-metrics-"))
+    os.environ[_VARIABLE] = str(directory)  # noqa: TID251
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    register(remove)
+    return directory
+
+
+def render_metrics() -> tuple[bytes, str]:
+    """Return the exposition of all processes that share values, and its content type."""
+    from prometheus_client import (  # noqa: PLC0415 -- must come after share_metrics
+        CONTENT_TYPE_LATEST,
+        REGISTRY,
+        CollectorRegistry,
+        generate_latest,
+    )
+    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
+
+    directory = os.environ.get(_VARIABLE)  # noqa: TID251
+    if directory is None:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def forget_process(pid: int) -> None:
+    """Drop the live gauges of a worker that has ended; its counters stay counted."""
+    if os.environ.get(_VARIABLE) is None:  # noqa: TID251
+        return
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    with suppress(FileNotFoundError):
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
