@@ -1,0 +1,48 @@
+"""`horizontalpodautoscaler`: from two pods of each kind upwards, by measured load."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import objects
+from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
+from hatoba.operator.model import Owned, RegistryPlan, Verdict
+
+_KIND: Final = "horizontalpodautoscaler"
+
+
+def _targets(plan: RegistryPlan) -> list[tuple[str, int]]:
+    """Return (Deployment, most pods) of what runs and may grow."""
+    return [
+        ("quay-app", 20),
+        *([("clair-app", 10)] if plan.manages("clair") else []),
+        *([("quay-mirror", 20)] if plan.manages("mirror") else []),
+    ]
+
+
+def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+    return [
+        objects.autoscaler(plan, target, component=_KIND, maximum=maximum)
+        for target, maximum in _targets(plan)
+    ]
+
+
+def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
+    if not plan.manages(_KIND):
+        return Verdict.unmanaged("Horizontal pod autoscaler not managed by the operator")
+    for target, _ in _targets(plan):
+        found = owned.get("HorizontalPodAutoscaler", plan.prefix + target)
+        if found is None:
+            return Verdict.bad("Horizontal pod autoscaler not found")
+        if not owned.belongs(found):
+            return Verdict.bad("Horizontal pod autoscaler not owned by QuayRegistry")
+    return Verdict.good("Horizontal pod autoscaler found")
+
+
+AUTOSCALER: Final = ComponentType(
+    kind=_KIND,
+    condition="ComponentHPAReady",
+    objects=_objects,
+    configuration=no_configuration,
+    health=_health,
+)

@@ -1,0 +1,101 @@
+"""`objectstorage`: a bucket claim where the cluster offers buckets, a shared volume elsewhere.
+
+The volume is mounted at /datastorage in the pods that read or write blobs, and HATOBA_DATA points
+there, so that the configuration holds no path of a machine.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import objects
+from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
+
+MOUNT_PATH: Final = "/datastorage"
+
+
+def uses_volume(plan: RegistryPlan) -> bool:
+    """Tell whether blobs lie in a volume of the cluster."""
+    return plan.manages("objectstorage") and not plan.capabilities.object_buckets
+
+
+def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+    if uses_volume(plan):
+        return [
+            objects.claim(
+                plan,
+                DATA_STORE,
+                component="objectstorage",
+                label=DATA_STORE,
+                access_mode="ReadWriteMany",
+            )
+        ]
+    return [
+        objects.make(
+            plan,
+            "ObjectBucketClaim",
+            DATA_STORE,
+            component="objectstorage",
+            label=DATA_STORE,
+            spec={
+                "generateBucketName": DATA_STORE,
+                "storageClassName": "openshift-storage.noobaa.io",
+                "additionalConfig": {"bucketclass": "noobaa-default-bucket-class"},
+            },
+        )
+    ]
+
+
+def _configuration(plan: RegistryPlan) -> JsonObject:
+    if uses_volume(plan):
+        location, driver = "default", ["LocalStorage", {"storage_path": "registry"}]
+    else:
+        location, driver = "local_us", ["RHOCSStorage", _bucket(plan)]
+    return {
+        "DISTRIBUTED_STORAGE_CONFIG": {location: driver},
+        "DISTRIBUTED_STORAGE_PREFERENCE": [location],
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": [location],
+        "FEATURE_PROXY_STORAGE": not uses_volume(plan),
+        "FEATURE_STORAGE_REPLICATION": False,
+    }
+
+
+def _bucket(plan: RegistryPlan) -> JsonObject:
+    bucket = plan.bucket
+    if bucket is None:
+        return {}
+    host = bucket.host
+    if ".svc" in host and ".svc.cluster.local" not in host:
+        host = host.replace(".svc", ".svc.cluster.local")
+    return {
+        "hostname": host,
+        "is_secure": True,
+        "port": 443,
+        "bucket_name": bucket.name,
+        "access_key": bucket.access_key,
+        "secret_key": bucket.secret_key,
+        "storage_path": "/datastorage/registry",
+    }
+
+
+def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
+    if not plan.manages("objectstorage"):
+        return Verdict.unmanaged("Object storage not managed by the operator")
+    kind = "PersistentVolumeClaim" if uses_volume(plan) else "ObjectBucketClaim"
+    words = "persistent volume claim" if uses_volume(plan) else "object bucket claim"
+    found = owned.get(kind, plan.prefix + DATA_STORE)
+    if found is None:
+        return Verdict.bad(f"Unable to locate {words}")
+    if found.get("status", {}).get("phase") != "Bound":
+        return Verdict.bad(f"{words.capitalize()} not bound")
+    return Verdict.good(f"{words.capitalize()} bound")
+
+
+OBJECT_STORAGE: Final = ComponentType(
+    kind="objectstorage",
+    condition="ComponentObjectStorageReady",
+    objects=_objects,
+    configuration=_configuration,
+    health=_health,
+)

@@ -1,0 +1,151 @@
+"""`postgres`: the registry's database, and the Job that gives it the trigram extension."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import objects
+from hatoba.operator.components import deployments
+from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.model import Owned, RegistryPlan, Verdict
+
+DATABASE: Final = "quay-database"
+GRACE_SECONDS: Final = 180
+
+
+def database_pod(
+    *, image: str, credentials: str, claim: str, account: str, connections: int
+) -> JsonObject:
+    """Return the pod of a PostgreSQL server that keeps its data in a claim."""
+    return {
+        "serviceAccountName": account,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "containers": [
+            {
+                "name": "postgres",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "ports": [{"containerPort": 5432, "protocol": "TCP"}],
+                "env": [
+                    objects.secret_variable(
+                        "POSTGRESQL_USER", secret=credentials, key="database-username"
+                    ),
+                    objects.secret_variable(
+                        "POSTGRESQL_DATABASE", secret=credentials, key="database-name"
+                    ),
+                    objects.secret_variable(
+                        "POSTGRESQL_ADMIN_PASSWORD", secret=credentials, key="database-root-password"
+                    ),
+                    objects.secret_variable(
+                        "POSTGRESQL_PASSWORD", secret=credentials, key="database-password"
+                    ),
+                    {"name": "POSTGRESQL_SHARED_BUFFERS", "value": "256MB"},
+                    {"name": "POSTGRESQL_MAX_CONNECTIONS", "value": str(connections)},
+                ],
+                "readinessProbe": {
+                    "tcpSocket": {"port": 5432},
+                    "periodSeconds": 2,
+                    "timeoutSeconds": 5,
+                },
+                "resources": objects.resources(("500m", "2Gi")),
+                "volumeMounts": [{"name": "postgres-data", "mountPath": "/var/lib/pgsql/data"}],
+            }
+        ],
+        "volumes": [{"name": "postgres-data", "persistentVolumeClaim": {"claimName": claim}}],
+    }
+
+
+def _credentials(plan: RegistryPlan) -> JsonObject:
+    parts = urlsplit(plan.keys.db_uri)
+    return objects.generated_secret(
+        plan,
+        "postgres-config-secret",
+        {
+            "database-username": unquote(parts.username or "").encode(),
+            "database-password": unquote(parts.password or "").encode(),
+            "database-name": parts.path.lstrip("/").encode(),
+            "database-root-password": plan.keys.db_root_password.encode(),
+        },
+    )
+
+
+def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+    name = plan.prefix + DATABASE
+    credentials = _credentials(plan)
+    secret = credentials["metadata"]["name"]
+    init_pod = {
+        "restartPolicy": "Never",
+        "containers": [
+            {
+                "name": "quay-postgres-init",
+                "image": plan.settings.images.quay,
+                "args": ["registry", "init-database"],
+                "env": [
+                    # The name of the database is also the name of its Service.
+                    objects.secret_variable(
+                        "POSTGRESQL_DATABASE", secret=secret, key="database-name"
+                    ),
+                    objects.secret_variable(
+                        "PGPASSWORD", secret=secret, key="database-root-password"
+                    ),
+                ],
+            }
+        ],
+    }
+    return [
+        objects.make(plan, "ServiceAccount", DATABASE, component="postgres"),
+        credentials,
+        objects.claim(plan, DATABASE, component="postgres", label="postgres"),
+        objects.service(
+            plan,
+            DATABASE,
+            component="postgres",
+            label="postgres",
+            ports=[("postgres", 5432, 5432)],
+        ),
+        objects.job(
+            plan, "quay-postgres-init", component="postgres", label="postgres", pod=init_pod
+        ),
+        objects.deployment(
+            plan,
+            DATABASE,
+            component="postgres",
+            label="postgres",
+            strategy={"type": "Recreate"},
+            pod=database_pod(
+                image=plan.settings.images.postgres,
+                credentials=secret,
+                claim=name,
+                account=name,
+                connections=2000,
+            ),
+        ),
+    ]
+
+
+def _configuration(plan: RegistryPlan) -> JsonObject:
+    return {
+        "DB_URI": plan.keys.db_uri,
+        "DB_CONNECTION_ARGS": {"autorollback": True, "threadlocals": True},
+    }
+
+
+def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
+    if not plan.manages("postgres"):
+        return Verdict.unmanaged("Postgres not managed by the operator")
+    return deployments.judge(
+        owned,
+        plan.prefix + DATABASE,
+        absent="Postgres deployment not found",
+        foreign="Postgres deployment not owned by QuayRegistry",
+    )
+
+
+POSTGRES: Final = ComponentType(
+    kind="postgres",
+    condition="ComponentPostgresReady",
+    objects=_objects,
+    configuration=_configuration,
+    health=_health,
+)

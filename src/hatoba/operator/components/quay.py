@@ -1,0 +1,257 @@
+"""`base`: what every registry has: the registry itself, its migration Job and the config editor.
+
+It is no entry of `spec.components`; it cannot be unmanaged.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names, objects
+from hatoba.operator.components import deployments
+from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
+from hatoba.operator.components.objectstorage import MOUNT_PATH, uses_volume
+from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
+
+APP: Final = "quay-app"
+EDITOR: Final = "quay-config-editor"
+UPGRADE: Final = "quay-app-upgrade"
+SERVICE_CA: Final = "cluster-service-ca"
+CONFIG_PATH: Final = "/conf/stack"
+CA_PATH: Final = "/conf/stack/extra_ca_certs"
+
+
+def configuration_volumes(plan: RegistryPlan, mounts: Mounts) -> list[JsonObject]:
+    """Return the volumes with config.yaml, certificates and the cluster's own authority."""
+    return [
+        {
+            "name": "config",
+            "projected": {
+                "sources": [
+                    {"secret": {"name": mounts.config}},
+                    {"secret": {"name": mounts.certificates}},
+                ]
+            },
+        },
+        {"name": "extra-ca-certs", "configMap": {"name": plan.prefix + SERVICE_CA}},
+    ]
+
+
+def configuration_mounts() -> list[JsonObject]:
+    """Return where these volumes appear."""
+    return [
+        {"name": "config", "mountPath": CONFIG_PATH},
+        {"name": "extra-ca-certs", "mountPath": CA_PATH, "readOnly": True},
+    ]
+
+
+def storage_volumes(plan: RegistryPlan) -> list[JsonObject]:
+    """Return the volume with blobs, if blobs lie in a volume."""
+    if not uses_volume(plan):
+        return []
+    claim = {"claimName": plan.prefix + DATA_STORE}
+    return [{"name": "datastorage", "persistentVolumeClaim": claim}]
+
+
+def storage_mounts(plan: RegistryPlan) -> list[JsonObject]:
+    """Return where that volume appears."""
+    return [{"name": "datastorage", "mountPath": MOUNT_PATH}] if uses_volume(plan) else []
+
+
+def registry_variables(mounts: Mounts) -> list[JsonObject]:
+    """Return the environment of every pod that runs the registry's code."""
+    return [
+        {"name": "QE_K8S_CONFIG_SECRET", "value": mounts.config},
+        objects.field_variable("QE_K8S_NAMESPACE", "metadata.namespace"),
+        {"name": "QUAYCONF", "value": CONFIG_PATH},
+        {"name": "HATOBA_DATA", "value": MOUNT_PATH},
+        {"name": "DEBUGLOG", "value": "false"},
+    ]
+
+
+WORKER_COUNTS: Final = (
+    {"name": "WORKER_COUNT_WEB", "value": "4"},
+    {"name": "WORKER_COUNT_SECSCAN", "value": "2"},
+    {"name": "WORKER_COUNT_REGISTRY", "value": "8"},
+)
+
+
+def _probe(plan: RegistryPlan, **timing: int) -> JsonObject:
+    if plan.own_certificate:
+        target: JsonObject = {"port": 8443, "scheme": "HTTPS"}
+    else:
+        target = {"port": 8080, "scheme": "HTTP"}
+    return {"httpGet": {"path": "/health/instance", **target}, **timing}
+
+
+def _app_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
+    return {
+        "serviceAccountName": plan.prefix + APP,
+        "terminationGracePeriodSeconds": 600,
+        "containers": [
+            {
+                "name": APP,
+                "image": plan.settings.images.quay,
+                "args": ["registry", "serve"],
+                "env": [*registry_variables(mounts), *map(dict, WORKER_COUNTS)],
+                "ports": [
+                    {"containerPort": port, "protocol": "TCP"} for port in (8443, 8080, 8081, 9091)
+                ],
+                "startupProbe": _probe(
+                    plan, timeoutSeconds=20, periodSeconds=2, failureThreshold=75
+                ),
+                "readinessProbe": _probe(
+                    plan, timeoutSeconds=10, periodSeconds=5, failureThreshold=3
+                ),
+                "livenessProbe": _probe(
+                    plan, timeoutSeconds=10, periodSeconds=15, failureThreshold=10
+                ),
+                "resources": objects.resources(("2", "8Gi"), ("2", "8Gi")),
+                "volumeMounts": [*configuration_mounts(), *storage_mounts(plan)],
+            }
+        ],
+        "volumes": [*configuration_volumes(plan, mounts), *storage_volumes(plan)],
+    }
+
+
+def _editor_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
+    return {
+        "containers": [
+            {
+                "name": EDITOR,
+                "image": plan.settings.images.quay,
+                "args": ["editor", "serve"],
+                "env": [
+                    {"name": "QUAY_CONFIG_PATH", "value": CONFIG_PATH},
+                    {"name": "QUAYCONF", "value": CONFIG_PATH},
+                    {"name": "DEBUGLOG", "value": "false"},
+                    objects.secret_variable(
+                        "QUAY_PASSWORD", secret=mounts.editor_credentials, key="password"
+                    ),
+                    objects.field_variable("MY_POD_NAMESPACE", "metadata.namespace"),
+                    objects.field_variable("MY_POD_NAME", "metadata.name"),
+                    objects.field_variable(
+                        "QUAY_OPERATOR_ENDPOINT",
+                        f"metadata.annotations['{names.OPERATOR_ENDPOINT_ANNOTATION}']",
+                    ),
+                    objects.field_variable(
+                        "QUAY_CONFIG_READ_ONLY_FIELD_GROUPS",
+                        f"metadata.annotations['{names.FIELD_GROUPS_ANNOTATION}']",
+                    ),
+                ],
+                "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 5},
+                "volumeMounts": configuration_mounts(),
+            }
+        ],
+        "volumes": configuration_volumes(plan, mounts),
+    }
+
+
+def _upgrade_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
+    return {
+        "serviceAccountName": plan.prefix + APP,
+        "restartPolicy": "OnFailure",
+        "containers": [
+            {
+                "name": UPGRADE,
+                "image": plan.settings.images.quay,
+                "args": ["registry", "migrate"],
+                "env": registry_variables(mounts),
+                "resources": objects.resources(("1", "3Gi"), ("2", "8Gi")),
+                "volumeMounts": configuration_mounts(),
+            }
+        ],
+        "volumes": configuration_volumes(plan, mounts),
+    }
+
+
+def _services(plan: RegistryPlan) -> list[JsonObject]:
+    return [
+        objects.service(
+            plan,
+            APP,
+            component="base",
+            label=APP,
+            app=True,
+            ports=[
+                ("https", 443, 8443),
+                ("http", 80, 8080),
+                ("http-direct", 8080, 8080),
+                ("jwtproxy", 8081, 8081),
+                ("grpc", 55443, 55443),
+            ],
+        ),
+        objects.service(
+            plan,
+            EDITOR,
+            component="base",
+            label=EDITOR,
+            app=True,
+            ports=[("http", 80, 8080), ("http-direct", 8080, 8080)],
+        ),
+    ]
+
+
+def _service_ca(plan: RegistryPlan) -> JsonObject:
+    """Return the ConfigMap into which OpenShift writes its service authority."""
+    obj = objects.make(plan, "ConfigMap", SERVICE_CA, component="base", app=True)
+    obj["metadata"]["annotations"]["service.beta.openshift.io/inject-cabundle"] = "true"
+    return obj
+
+
+def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
+    return [
+        objects.make(plan, "ServiceAccount", APP, component="base", app=True),
+        _service_ca(plan),
+        *_services(plan),
+        objects.job(
+            plan,
+            UPGRADE,
+            component="base",
+            label=UPGRADE,
+            pod_label=UPGRADE,
+            pod=_upgrade_pod(plan, mounts),
+        ),
+        objects.deployment(
+            plan,
+            APP,
+            component="base",
+            label=APP,
+            app=True,
+            annotate_pods=True,
+            pod=_app_pod(plan, mounts),
+        ),
+        objects.deployment(
+            plan,
+            EDITOR,
+            component="base",
+            label=EDITOR,
+            app=True,
+            annotate_pods=True,
+            pod=_editor_pod(plan, mounts),
+        ),
+    ]
+
+
+def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
+    for suffix in (APP, EDITOR):
+        name = plan.prefix + suffix
+        verdict = deployments.judge(
+            owned,
+            name,
+            absent=f"Deployment {name} not found",
+            foreign=f"Deployment {name} not owned by QuayRegistry",
+        )
+        if not verdict.ready:
+            return verdict
+    return Verdict.good("Quay component healthy")
+
+
+QUAY: Final = ComponentType(
+    kind="base",
+    condition="ComponentQuayReady",
+    objects=_objects,
+    configuration=no_configuration,
+    health=_health,
+)

@@ -1,0 +1,115 @@
+"""`route`: how people outside the cluster reach the registry and its config editor.
+
+Without SERVER_HOSTNAME in the bundle the Route's host stays empty: the cluster chooses one, and
+the configuration is rendered with what it admitted.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names, objects
+from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.model import Owned, RegistryPlan, Verdict
+
+REGISTRY_ROUTE: Final = "quay"
+EDITOR_ROUTE: Final = "quay-config-editor"
+
+
+def admitted_endpoint(route: JsonObject) -> str | None:
+    """Return `host` or `host:port` of a Route, None before a router admitted it."""
+    for ingress in route.get("status", {}).get("ingress") or []:
+        admitted = any(
+            found.get("type") == "Admitted" and found.get("status") == "True"
+            for found in ingress.get("conditions") or []
+        )
+        if admitted and ingress.get("host"):
+            annotations = route["metadata"].get("annotations") or {}
+            port = annotations.get(names.EXTERNAL_PORT_ANNOTATION, "443")
+            return f"{ingress['host']}" if port == "443" else f"{ingress['host']}:{port}"
+    return None
+
+
+def _route(
+    plan: RegistryPlan, suffix: str, *, label: str, to: str, port: str, host: str, passthrough: bool
+) -> JsonObject:
+    return objects.make(
+        plan,
+        "Route",
+        suffix,
+        component="route",
+        label=label,
+        spec={
+            **({"host": host} if host else {}),
+            "to": {"kind": "Service", "name": plan.prefix + to},
+            "port": {"targetPort": port},
+            "tls": {
+                "termination": "passthrough" if passthrough else "edge",
+                "insecureEdgeTerminationPolicy": "Redirect",
+            },
+        },
+    )
+
+
+def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+    wanted = str(plan.config.get("SERVER_HOSTNAME", "")).partition(":")[0]
+    own = plan.own_certificate
+    return [
+        _route(
+            plan,
+            REGISTRY_ROUTE,
+            label="quay-app-route",
+            to="quay-app",
+            port="https" if own else "http",
+            host=wanted,
+            passthrough=own,
+        ),
+        _route(
+            plan,
+            "quay-builder",
+            label="quay-builder-route",
+            to="quay-app",
+            port="grpc",
+            host=plan.builder_hostname,
+            passthrough=own,
+        ),
+        _route(
+            plan,
+            EDITOR_ROUTE,
+            label="quay-config-route",
+            to="quay-config-editor",
+            port="http",
+            host="",
+            passthrough=False,
+        ),
+    ]
+
+
+def _configuration(plan: RegistryPlan) -> JsonObject:
+    return {
+        "SERVER_HOSTNAME": plan.hostname,
+        "PREFERRED_URL_SCHEME": "https",
+        "EXTERNAL_TLS_TERMINATION": not plan.own_certificate,
+    }
+
+
+def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
+    if not plan.manages("route"):
+        return Verdict.unmanaged("Route is not managed by the operator")
+    found = owned.get("Route", plan.prefix + REGISTRY_ROUTE)
+    if found is None:
+        return Verdict.bad("Route not found")
+    if not found.get("status", {}).get("ingress"):
+        return Verdict.bad("Route found but no ingress")
+    if admitted_endpoint(found) is None:
+        return Verdict.bad("Route not fully admitted")
+    return Verdict.good("Route admitted")
+
+
+ROUTE: Final = ComponentType(
+    kind="route",
+    condition="ComponentRouteReady",
+    objects=_objects,
+    configuration=_configuration,
+    health=_health,
+)

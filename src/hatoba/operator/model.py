@@ -1,0 +1,230 @@
+"""Values that the pure steps hand to each other: what was asked, what is there, what to make.
+
+`RegistryPlan` is the only argument of every component: whatever decides how an object looks is in
+it, so two equal plans render byte-identical objects.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from hatoba.kernel.errors import HatobaError
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Component:
+    """One entry of `spec.components`."""
+
+    kind: str
+    managed: bool
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Images:
+    """Image references, each overridable by RELATED_IMAGE_COMPONENT_*."""
+
+    quay: str = "hatoba:0.1.0"
+    """Every pod of our own: registry, migration, mirror, scanner and editor."""
+    postgres: str = "quay.io/sclorg/postgresql-13-c9s:latest"
+    clair_postgres: str = "quay.io/sclorg/postgresql-15-c9s:latest"
+    redis: str = "quay.io/sclorg/redis-7-c9s:latest"
+    clair: str = "hatoba:0.1.0"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class OperatorSettings:
+    """What the operator was started with."""
+
+    quay_version: str = names.DEFAULT_QUAY_VERSION
+    namespace: str = ""
+    """Where the operator itself runs; "" outside a cluster."""
+    watch_namespace: str = ""
+    """The only namespace it looks after; "" means all."""
+    endpoint_override: str = ""
+    images: Images = field(default_factory=Images)
+    skip_resource_requests: bool = False
+    red_hat_branding: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        """Where a config editor sends a new configuration."""
+        if self.endpoint_override:
+            return self.endpoint_override
+        suffix = f".{self.namespace}" if self.namespace else ""
+        return f"http://quay-operator{suffix}:7071"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Capabilities:
+    """Which optional APIs the cluster offers."""
+
+    routes: bool = False
+    object_buckets: bool = False
+    monitoring: bool = False
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ManagedKeys:
+    """Secrets that are generated once and kept for the life of the registry.
+
+    They live in one Secret and are written there before anything that uses them exists.
+    """
+
+    secret_key: str
+    database_secret_key: str
+    db_uri: str
+    db_root_password: str
+    scanner_psk: str
+    clair_db_password: str
+    clair_db_root_password: str
+    editor_password: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Bucket:
+    """A bound ObjectBucketClaim."""
+
+    host: str
+    name: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class RegistryPlan:
+    """Everything that decides how the objects of one registry look."""
+
+    name: str
+    namespace: str
+    uid: str
+    settings: OperatorSettings
+    components: tuple[Component, ...]
+    capabilities: Capabilities
+    config: JsonObject
+    """The user's config.yaml, parsed."""
+    files: Mapping[str, bytes] = field(repr=False)
+    """The other keys of the user's bundle."""
+    keys: ManagedKeys = field(repr=False)
+    hostname: str
+    """SERVER_HOSTNAME: host, and port unless it is the scheme's own."""
+    bucket: Bucket | None = None
+    migrating: bool = True
+    """True until the database has the schema of `settings.quay_version`."""
+
+    def manages(self, kind: str) -> bool:
+        """Tell whether a component is the operator's job."""
+        return any(entry.kind == kind and entry.managed for entry in self.components)
+
+    @property
+    def prefix(self) -> str:
+        """What every object's name starts with."""
+        return f"{self.name}-"
+
+    @property
+    def own_certificate(self) -> bool:
+        """True when the registry terminates TLS itself, with the certificate of the bundle."""
+        return {"ssl.cert", "ssl.key"} <= self.files.keys()
+
+    @property
+    def builder_hostname(self) -> str:
+        """The host of BUILDMAN_HOSTNAME, "" when builds are not configured."""
+        return str(self.config.get("BUILDMAN_HOSTNAME", "")).partition(":")[0]
+
+
+class Reason(StrEnum):
+    """Reasons of conditions, as Quay's operator spells them."""
+
+    HEALTH_CHECKS_PASSING = "HealthChecksPassing"
+    MIGRATIONS_IN_PROGRESS = "MigrationsInProgress"
+    MIGRATIONS_FAILED = "MigrationsFailed"
+    MIGRATIONS_JOB_MISSING = "MigrationsJobMissing"
+    CREATION_SUCCESS = "ComponentsCreationSuccess"
+    CREATION_FAILED = "ComponentCreationFailed"
+    ROUTE_DEPENDENCY = "RouteComponentDependencyError"
+    OBJECT_STORAGE_DEPENDENCY = "ObjectStorageComponentDependencyError"
+    MONITORING_DEPENDENCY = "MonitoringComponentDependencyError"
+    CONFIG_INVALID = "ConfigInvalid"
+    READY = "ComponentReady"
+    NOT_READY = "ComponentNotReady"
+    NOT_MANAGED = "ComponentNotManaged"
+
+
+class RolloutBlocked(HatobaError):
+    """The registry cannot be rolled out as it was asked for; nothing of it was changed."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Verdict:
+    """Whether a component works, as a Component*Ready condition says it."""
+
+    ready: bool
+    reason: Reason
+    message: str
+
+    @classmethod
+    def good(cls, message: str) -> "Verdict":
+        """Managed and healthy."""
+        return cls(ready=True, reason=Reason.READY, message=message)
+
+    @classmethod
+    def bad(cls, message: str) -> "Verdict":
+        """Managed and not (yet) healthy."""
+        return cls(ready=False, reason=Reason.NOT_READY, message=message)
+
+    @classmethod
+    def unmanaged(cls, message: str) -> "Verdict":
+        """Somebody else's job: true, with a reason that says so."""
+        return cls(ready=True, reason=Reason.NOT_MANAGED, message=message)
+
+
+Kind = Literal[
+    "ServiceAccount",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "Job",
+    "HorizontalPodAutoscaler",
+    "ObjectBucketClaim",
+    "Route",
+    "Role",
+    "RoleBinding",
+    "ServiceMonitor",
+    "PrometheusRule",
+]
+
+
+class Owned:
+    """The objects that exist for one registry, found by kind and name."""
+
+    def __init__(self, objects: Iterable[JsonObject], *, owner_uid: str) -> None:
+        self._owner_uid = owner_uid
+        self._objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+
+    def get(self, kind: str, name: str) -> JsonObject | None:
+        """Return the object of that name, whoever owns it."""
+        return self._objects.get((kind, name))
+
+    def of_kind(self, kind: str) -> list[JsonObject]:
+        """Return all objects of a kind that belong to the registry, by name."""
+        return [
+            obj
+            for (found, _), obj in sorted(self._objects.items(), key=lambda item: item[0])
+            if found == kind and self.belongs(obj)
+        ]
+
+    def belongs(self, obj: JsonObject) -> bool:
+        """Tell whether the registry is an owner of the object."""
+        owners = obj["metadata"].get("ownerReferences", [])
+        return any(owner.get("uid") == self._owner_uid for owner in owners)
+
+
+DATA_STORE: Final = "quay-datastore"

@@ -1,0 +1,59 @@
+"""The words of the operator's contract: labels, annotations, kinds, reasons.
+
+Source: Quay operator 3.6.0, unless an attribute says otherwise. Names under `hatoba.dev/` are
+ours.
+"""
+
+from typing import Final
+
+GROUP: Final = "quay.redhat.com"
+VERSION: Final = "v1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "QuayRegistry"
+
+DEFAULT_QUAY_VERSION: Final = "3.6.0"
+FIELD_MANAGER: Final = "quay-operator"
+SCALE_MANAGER: Final = "quay-operator-scale"
+"""Owns `spec.replicas` alone, so that an apply never carries it."""
+
+REGISTRY_LABEL: Final = "quay-operator/quayregistry"
+COMPONENT_KEY: Final = "quay-component"
+"""Both a label (which pods) and an annotation (which component), with different values."""
+FIELD_GROUPS_ANNOTATION: Final = "quay-managed-fieldgroups"
+HOSTNAME_ANNOTATION: Final = "quay-registry-hostname"
+BUILDER_HOSTNAME_ANNOTATION: Final = "quay-buildmanager-hostname"
+OPERATOR_ENDPOINT_ANNOTATION: Final = "quay-operator-service-endpoint"
+EXTERNAL_PORT_ANNOTATION: Final = "hatoba.dev/external-port"
+APPLIED_ANNOTATION: Final = "hatoba.dev/applied"
+"""Digest of what was applied last; with it a converged object costs no request."""
+GENERATED_ANNOTATION: Final = "hatoba.dev/generated-from"
+"""On Secrets named by content: the name without the digest."""
+VERSION_ANNOTATION: Final = "hatoba.dev/quay-version"
+"""On Jobs: the version that they bring the database to."""
+
+FINALIZER: Final = "quay-operator/finalizer"
+CLUSTER_MONITORING_LABEL: Final = "openshift.io/cluster-monitoring"
+MANAGED_NAMESPACE_LABEL: Final = "quay-operator/managed-label"
+MONITORING_NAMESPACE: Final = "openshift-config-managed"
+
+COMPONENT_ORDER: Final = (
+    "postgres",
+    "clair",
+    "redis",
+    "horizontalpodautoscaler",
+    "objectstorage",
+    "route",
+    "mirror",
+    "monitoring",
+    "tls",
+)
+"""The order in which kinds that the user did not list are appended to the spec."""
+
+REQUIRED_KINDS: Final = frozenset({"postgres", "redis", "objectstorage", "route", "tls"})
+"""Kinds that need configuration in the bundle when they are unmanaged; `tls` since 3.6.3."""
+
+OVERRIDABLE_KINDS: Final = frozenset({"route", "mirror"})
+"""Kinds whose keys may stand in the bundle although the operator manages them."""
+
+MAXIMUM_NAME_LENGTH: Final = 43
+"""`<name>-quay-config-editor` has to fit in the 63 characters of a Service's name."""

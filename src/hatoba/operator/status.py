@@ -1,0 +1,323 @@
+"""Compute the whole status of a registry from what is there. Pure.
+
+Times change only with content: a condition that says the same keeps its times, and a status that
+says the same is not written. The order of conditions is that of Quay's operator 3.6.0:
+RolloutBlocked first while migrating, Available first afterwards; what later versions added
+follows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from hatoba.kernel.clock import rfc3339
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
+from hatoba.operator.components import COMPONENTS, EVERY_COMPONENT
+from hatoba.operator.components.deployments import condition_of
+from hatoba.operator.components.quay import UPGRADE
+from hatoba.operator.components.route import admitted_endpoint
+from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
+
+CREATED_MESSAGE: Final = "all objects created/updated successfully"
+MIGRATING_MESSAGE: Final = "running database migrations"
+PASSING_MESSAGE: Final = "all registry component healthchecks passing"
+NOT_READY_MESSAGE: Final = "Some components are not ready"
+_AWAITED: Final = ("postgres", "objectstorage", "clair", "tls", "redis")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Migration:
+    """How far the Job is that brings the database to the operator's version."""
+
+    done: bool = False
+    failure: str = ""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Report:
+    """What a pass found out."""
+
+    generation: int
+    version: str
+    blocked: RolloutBlocked | None = None
+    migration: Migration
+    verdicts: Mapping[str, Verdict]
+    """By component kind; empty before anything was planned."""
+    unhealthy: JsonObject
+    registry_endpoint: str = ""
+    editor_endpoint: str = ""
+    editor_secret: str = ""
+
+
+def migration_of(plan: RegistryPlan, owned: Owned) -> Migration:
+    """Read the migration from its Job."""
+    if not plan.migrating:
+        return Migration(done=True)
+    job = owned.get("Job", plan.prefix + UPGRADE)
+    if job is None or not is_current_job(job, plan):
+        return Migration()
+    if int(job.get("status", {}).get("succeeded") or 0) > 0:
+        return Migration(done=True)
+    failed = condition_of(job, "Failed")
+    if failed is not None and failed.get("status") == "True":
+        return Migration(failure=failed.get("message") or "failed to run migrations")
+    return Migration()
+
+
+def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
+    """Tell whether a Job prepares the version that is wanted."""
+    annotations = job["metadata"].get("annotations") or {}
+    return bool(annotations.get(names.VERSION_ANNOTATION) == plan.settings.quay_version)
+
+
+def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
+    """Judge every component; what stands on one that is not ready says that it waits for it."""
+    found = {component.kind: component.health(plan, owned) for component in EVERY_COMPONENT}
+    awaited = [kind for kind in _AWAITED if not found[kind].ready]
+    if awaited:
+        message = f"Awaiting for component {','.join(awaited)} to become available"
+        found["base"] = Verdict.bad(message)
+    if not found["base"].ready and plan.manages("mirror"):
+        found["mirror"] = Verdict.bad("Awaiting for component quay to become available")
+    return found
+
+
+def unhealthy_components(plan: RegistryPlan, owned: Owned) -> JsonObject:
+    """Return component -> conditions of its objects that are not well, `{}` when all are."""
+    found: JsonObject = {}
+    for kind, entries_of in _SOURCES:
+        for obj in sorted(owned.of_kind(kind), key=_databases_first):
+            annotations = obj["metadata"].get("annotations") or {}
+            component = annotations.get(names.COMPONENT_KEY)
+            if component and (component == "base" or plan.manages(component)):
+                entries = entries_of(obj)
+                if entries:
+                    found.setdefault(component, []).extend(entries)
+    return found
+
+
+def _databases_first(obj: JsonObject) -> tuple[bool, str]:
+    name = obj["metadata"]["name"]
+    return not name.endswith(("postgres", "database")), name
+
+
+def _entry(condition: JsonObject, message: str) -> JsonObject:
+    transition = condition.get("lastTransitionTime") or rfc3339(datetime.fromtimestamp(0, UTC))
+    return {
+        "type": condition["type"],
+        "status": condition["status"],
+        "reason": condition.get("reason", ""),
+        "message": message,
+        "lastTransitionTime": transition,
+        "lastUpdateTime": condition.get("lastUpdateTime") or transition,
+    }
+
+
+def _deployment_entries(obj: JsonObject) -> list[JsonObject]:
+    found = condition_of(obj, "Available")
+    if found is None or found["status"] == "True":
+        return []
+    return [_entry(found, f"Deployment {obj['metadata']['name']}: {found.get('message', '')}")]
+
+
+def _route_entries(obj: JsonObject) -> list[JsonObject]:
+    name = obj["metadata"]["name"]
+    return [
+        _entry(found, f'Route "{name}" not admitted: {found.get("message", "")}')
+        for ingress in obj.get("status", {}).get("ingress") or []
+        for found in ingress.get("conditions") or []
+        if found.get("type") == "Admitted" and found.get("status") != "True"
+    ]
+
+
+def _job_entries(obj: JsonObject) -> list[JsonObject]:
+    found = condition_of(obj, "Failed")
+    if found is None or found.get("status") != "True":
+        return []
+    return [_entry(found, f"Job {obj['metadata']['name']}: {found.get('message', '')}")]
+
+
+def _phase_entries(obj: JsonObject) -> list[JsonObject]:
+    kind, metadata = obj["kind"], obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    phase = obj.get("status", {}).get("phase", "")
+    # Claims of databases may wait for their first pod; its Deployment tells about these.
+    if phase == "Bound" or annotations.get(names.COMPONENT_KEY) != "objectstorage":
+        return []
+    condition = {
+        "type": f"{kind}Phase",
+        "status": "False",
+        "reason": f"{kind}NotBound",
+        "lastTransitionTime": metadata.get("creationTimestamp"),
+    }
+    return [_entry(condition, f'{kind} {metadata["name"]} reporting phase "{phase}"')]
+
+
+_SOURCES: Final = (
+    ("Deployment", _deployment_entries),
+    ("Route", _route_entries),
+    ("ObjectBucketClaim", _phase_entries),
+    ("PersistentVolumeClaim", _phase_entries),
+    ("Job", _job_entries),
+)
+
+
+def endpoint_of(owned: Owned, route: str) -> str:
+    """Return the address at which a Route is served, "" before that is known."""
+    found = owned.get("Route", route)
+    host = admitted_endpoint(found) if found is not None else None
+    return f"https://{host}" if host else ""
+
+
+def compute(previous: JsonObject, report: Report, *, now: datetime) -> JsonObject:
+    """Return the status that says what a pass found; `previous` itself when nothing is new."""
+    status = {key: value for key, value in previous.items() if key != "lastUpdated"}
+    status["observedGeneration"] = report.generation
+    status["conditions"] = _with_times(
+        _conditions(report, previous), previous.get("conditions") or [], now=now
+    )
+    if report.blocked is None or report.verdicts:
+        status["unhealthyComponents"] = report.unhealthy
+    if report.blocked is None:
+        _set(status, "configEditorEndpoint", report.editor_endpoint)
+        _set(status, "configEditorCredentialsSecret", report.editor_secret)
+        if report.migration.done:
+            status["currentVersion"] = report.version
+            _set(status, "registryEndpoint", report.registry_endpoint)
+    if status == {key: value for key, value in previous.items() if key != "lastUpdated"}:
+        return previous
+    return status | {"lastUpdated": go_time(now)}
+
+
+def _set(status: JsonObject, key: str, value: str) -> None:
+    if value:
+        status[key] = value
+    else:
+        status.pop(key, None)
+
+
+def _conditions(report: Report, previous: JsonObject) -> list[JsonObject]:
+    rollout, available = _rollout(report), _available(report)
+    created = _created(report)
+    components = [
+        _condition(
+            component.condition,
+            ready=verdict.ready,
+            reason=verdict.reason,
+            message=verdict.message,
+        )
+        for component in (*COMPONENTS, EVERY_COMPONENT[0])
+        if (verdict := report.verdicts.get(component.kind)) is not None
+    ]
+    if report.blocked is not None:
+        known = {found["type"]: found for found in previous.get("conditions") or []}
+        running = bool(previous.get("currentVersion")) and bool(report.verdicts)
+        if not running:
+            return [rollout, *(found for kind, found in known.items() if kind != rollout["type"])]
+        kept = [known["ComponentsCreated"]] if "ComponentsCreated" in known else []
+        return [available, rollout, *kept, *components]
+    if report.migration.done:
+        return [available, rollout, created, *components]
+    return [rollout, available, created, *components]
+
+
+def _rollout(report: Report) -> JsonObject:
+    if report.blocked is not None:
+        return _condition(
+            "RolloutBlocked",
+            ready=True,
+            reason=report.blocked.reason,
+            message=report.blocked.message,
+        )
+    return _condition(
+        "RolloutBlocked", ready=False, reason=Reason.CREATION_SUCCESS, message=CREATED_MESSAGE
+    )
+
+
+def _available(report: Report) -> JsonObject:
+    # A rollout that is blocked says nothing about the pods that run since before.
+    if report.blocked is None and not report.migration.done:
+        return _migrating("Available", report)
+    if any(verdict.reason is Reason.NOT_READY for verdict in report.verdicts.values()):
+        return _condition(
+            "Available", ready=False, reason=Reason.NOT_READY, message=NOT_READY_MESSAGE
+        )
+    return _condition(
+        "Available", ready=True, reason=Reason.HEALTH_CHECKS_PASSING, message=PASSING_MESSAGE
+    )
+
+
+def _created(report: Report) -> JsonObject:
+    if not report.migration.done:
+        return _migrating("ComponentsCreated", report)
+    return _condition(
+        "ComponentsCreated",
+        ready=True,
+        reason=Reason.CREATION_SUCCESS,
+        message="All registry components created",
+    )
+
+
+def _migrating(kind: str, report: Report) -> JsonObject:
+    if report.migration.failure:
+        return _condition(
+            kind, ready=False, reason=Reason.MIGRATIONS_FAILED, message=report.migration.failure
+        )
+    return _condition(
+        kind, ready=False, reason=Reason.MIGRATIONS_IN_PROGRESS, message=MIGRATING_MESSAGE
+    )
+
+
+def _condition(kind: str, *, ready: bool, reason: Reason, message: str) -> JsonObject:
+    return {
+        "type": kind,
+        "status": "True" if ready else "False",
+        "reason": str(reason),
+        "message": message,
+    }
+
+
+def _with_times(
+    conditions: Sequence[JsonObject], previous: Sequence[JsonObject], *, now: datetime
+) -> list[JsonObject]:
+    known = {found["type"]: found for found in previous}
+    stamp = rfc3339(now)
+    timed = []
+    for condition in conditions:
+        old = known.get(condition["type"], {})
+        same = all(old.get(key) == condition[key] for key in ("status", "reason", "message"))
+        kept = old.get("status") == condition["status"] and "lastTransitionTime" in old
+        timed.append(
+            condition
+            | {
+                "lastTransitionTime": old["lastTransitionTime"] if kept else stamp,
+                "lastUpdateTime": old["lastUpdateTime"] if same and old else stamp,
+            }
+        )
+    return timed
+
+
+def changed_conditions(old: JsonObject, new: JsonObject) -> list[JsonObject]:
+    """Return the conditions that say something new, for events."""
+    known = {found["type"]: found for found in old.get("conditions") or []}
+    return [
+        found
+        for found in new.get("conditions") or []
+        if any(
+            known.get(found["type"], {}).get(key) != found[key]
+            for key in ("status", "reason", "message")
+        )
+    ]
+
+
+def go_time(moment: datetime) -> str:
+    """Return a moment as Go prints it: trailing zeros of the fraction are left off.
+
+    >>> go_time(datetime(2021, 9, 14, 10, 52, 5, 371000, UTC))
+    '2021-09-14 10:52:05.371 +0000 UTC'
+    """
+    fraction = f"{moment.microsecond:06d}".rstrip("0")
+    stamp = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{stamp}{'.' + fraction if fraction else ''} +0000 UTC"
