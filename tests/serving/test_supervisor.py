@@ -184,6 +184,9 @@ async def test_listening_serves_inside_a_loop() -> None:
     async def app(scope, receive, send):
         await answer(send, status=200, body=scope["path"].encode())
 
-    async with listening(app) as server, aiohttp.ClientSession() as session:
-        async with session.get(server.url + "/here") as response:
-            assert await response.text() == "/here"
+    async with (
+        listening(app) as server,
+        aiohttp.ClientSession() as session,
+        session.get(server.url + "/here") as response,
+    ):
+        assert await response.text() == "/here"

@@ -1,0 +1,154 @@
+"""Manifests: image manifests and indexes, of OCI and of Docker schema 2.
+
+The bytes that were pushed are the manifest: they are kept verbatim, and everything here is read
+out of them. Schema 1, deprecated since 2017, is refused.
+
+Spec: image-spec "OCI Image Manifest", "OCI Image Index"; distribution-spec "Pushing Manifests".
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.errors import TooLarge, Unsupported
+from hatoba.kernel.json import JsonObject
+from hatoba.oci.descriptors import (
+    Descriptor,
+    MalformedManifest,
+    parse_descriptor,
+    parse_descriptors,
+    parse_media_type,
+)
+from hatoba.oci.media_types import INDEXES, MANIFESTS, OCI_EMPTY, SCHEMA1, essence
+
+DEFAULT_MAXIMUM_BYTES: Final = 4 << 20
+MAXIMUM_REFERENCES: Final = 10_000
+"""Descriptors in one manifest; the largest real images have a few hundred layers."""
+
+
+class ManifestTooLarge(TooLarge):
+    """A manifest above the configured limit."""
+
+
+class UnknownManifestType(Unsupported):
+    """A media type that is no manifest, or schema 1."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Manifest:
+    """A manifest that obeys its specification."""
+
+    content: bytes
+    media_type: str
+    digest: Digest
+    config: Descriptor | None
+    layers: tuple[Descriptor, ...]
+    children: tuple[Descriptor, ...]
+    subject: Descriptor | None
+    artifact_type: str | None
+    """What the referrers list filters by: `artifactType`, else the config's media type."""
+    annotations: JsonObject
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this lists manifests instead of layers."""
+        return self.media_type in INDEXES
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The blobs that have to be present: config first, then layers, without repetition."""
+        every = ((self.config,) if self.config else ()) + self.layers
+        wanted = {blob.digest: blob for blob in reversed(every) if blob.is_distributable}
+        return tuple(reversed(wanted.values()))
+
+    @property
+    def layers_size(self) -> int:
+        """Sum of the sizes of the layers, config excluded, as Quay counts it."""
+        return sum(layer.size for layer in self.layers)
+
+
+def parse_manifest(
+    content: bytes,
+    *,
+    content_type: str,
+    algorithm: str = "sha256",
+    maximum_bytes: int = DEFAULT_MAXIMUM_BYTES,
+) -> Manifest:
+    """Read the body of a manifest push.
+
+    Raises:
+        ManifestTooLarge: more than `maximum_bytes`.
+        UnknownManifestType: the content type is not one of the four manifest types.
+        MalformedManifest: not JSON, or not what its type demands.
+    """
+    if len(content) > maximum_bytes:
+        raise ManifestTooLarge(f"manifest is larger than {maximum_bytes} bytes")
+    media_type = essence(content_type)
+    if media_type not in MANIFESTS:
+        raise UnknownManifestType(_unknown(media_type))
+    document = _decode(content)
+    declared = document.get("mediaType", media_type)
+    if declared != media_type:
+        raise MalformedManifest(f"mediaType is {declared!r} but Content-Type is {media_type!r}")
+    if document.get("schemaVersion") != 2:
+        raise MalformedManifest("schemaVersion must be 2")
+    if "layers" in document and "manifests" in document:
+        # One document that is an image to some readers and an index to others hides content
+        # from scanners (CVE-2021-41190).
+        raise MalformedManifest("a manifest has layers or manifests, not both")
+    is_index = media_type in INDEXES
+    config = None if is_index else parse_descriptor(document.get("config"), where="config")
+    layers = () if is_index else parse_descriptors(document.get("layers"), where="layers")
+    children = parse_descriptors(document.get("manifests"), where="manifests") if is_index else ()
+    if len(layers) + len(children) > MAXIMUM_REFERENCES:
+        raise MalformedManifest(f"more than {MAXIMUM_REFERENCES} descriptors")
+    subject = document.get("subject")
+    return Manifest(
+        content=content,
+        media_type=media_type,
+        digest=Digest.of(content, algorithm),
+        config=config,
+        layers=layers,
+        children=children,
+        subject=None if subject is None else parse_descriptor(subject, where="subject"),
+        artifact_type=_artifact_type(document, config),
+        annotations=_annotations(document),
+    )
+
+
+def _unknown(media_type: str) -> str:
+    if media_type in SCHEMA1:
+        return "manifest schema version 1 is not supported; push with a current client"
+    return f"manifest type {media_type[:100]!r} is not supported"
+
+
+def _decode(content: bytes) -> JsonObject:
+    try:
+        document = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedManifest("manifest is not JSON in UTF-8") from error
+    if not isinstance(document, dict):
+        raise MalformedManifest("manifest must be a JSON object")
+    return document
+
+
+def _artifact_type(document: JsonObject, config: Descriptor | None) -> str | None:
+    """Spec: distribution-spec "Listing Referrers": artifactType, else config.mediaType."""
+    declared = document.get("artifactType")
+    if declared is not None:
+        return parse_media_type(declared, where="artifactType")
+    if config is None or config.media_type == OCI_EMPTY:
+        return None
+    return config.media_type
+
+
+def _annotations(document: JsonObject) -> JsonObject:
+    annotations = document.get("annotations")
+    if annotations is None:
+        return {}
+    if not isinstance(annotations, dict) or not all(
+        isinstance(value, str) for value in annotations.values()
+    ):
+        raise MalformedManifest("annotations must map strings to strings")
+    return annotations

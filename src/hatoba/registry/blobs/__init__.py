@@ -1,0 +1,1 @@
+"""Blob storage: bytes under their digest, and uploads on the way there. Drivers know no SQL."""

@@ -1,0 +1,110 @@
+"""What a blob storage must be able to do, and how it fails.
+
+Bytes enter through an upload and become visible under a digest in one step, `commit`, after
+which they are durable. Who may write what, and that the digest is the right one, is decided by
+the caller: a driver hashes nothing and trusts nobody but its caller.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.errors import NotFound, Unavailable
+
+READ_BYTES: Final = 1 << 20
+"""How much a read takes at once: larger gains nothing, smaller costs (measured)."""
+
+
+class BlobMissing(NotFound):
+    """The storage holds no bytes under a digest."""
+
+
+class UploadMissing(NotFound):
+    """The storage holds no such upload, or fewer bytes of it than were acknowledged."""
+
+
+class StorageUnavailable(Unavailable):
+    """The storage does not answer, or has no space left."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class BlobStat:
+    """What the storage says of a blob."""
+
+    digest: Digest
+    size: int
+
+
+class UploadWriter(Protocol):
+    """Appends to one upload. Bytes are durable when the context that gave it has been left."""
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+
+
+class BlobReader(Protocol):
+    """An open blob; it stays readable while open, even when the blob is deleted."""
+
+    @property
+    def size(self) -> int:
+        """Length of the whole blob in bytes."""
+
+    def read(self, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `end`."""
+
+
+class BlobDriver(Protocol):
+    """A place where blobs are kept. All drivers pass `tests/suites/blobs.py`."""
+
+    def append(self, upload: str, *, offset: int) -> AbstractAsyncContextManager[UploadWriter]:
+        """Open an upload for appending at `offset`, creating it at offset 0.
+
+        What lies behind `offset` was never acknowledged, and is dropped. When the block ends
+        without an error, the bytes are durable.
+
+        Raises:
+            UploadMissing: fewer than `offset` bytes are there.
+        """
+
+    def read_upload(self, upload: str) -> AsyncIterator[bytes]:
+        """Yield the bytes of an upload, for hashing them again.
+
+        Raises:
+            UploadMissing: there is none.
+        """
+
+    async def commit(self, upload: str, *, digest: Digest, size: int) -> None:
+        """Make an upload the blob `digest`, durably; replaces nothing that is there already.
+
+        Raises:
+            UploadMissing: there is none, or its length is not `size`.
+        """
+
+    async def discard(self, upload: str) -> None:
+        """Forget an upload; idempotent."""
+
+    async def stat(self, digest: Digest) -> BlobStat:
+        """Describe a blob.
+
+        Raises:
+            BlobMissing: there is none.
+        """
+
+    def open(self, digest: Digest) -> AbstractAsyncContextManager[BlobReader]:
+        """Open a blob for reading.
+
+        Raises:
+            BlobMissing: there is none.
+        """
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove a blob; idempotent."""
+
+    async def check(self) -> None:
+        """Prove that bytes can be written and read back.
+
+        Raises:
+            StorageUnavailable: they cannot.
+        """

@@ -1,0 +1,58 @@
+"""All drivers against the suite, and what only the filesystem promises."""
+
+from pathlib import Path
+
+import pytest
+from tests.suites import blobs as suite
+
+from hatoba.kernel.digests import Digest
+from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
+from hatoba.registry.blobs.filesystem import FilesystemBlobs
+from hatoba.registry.blobs.memory import MemoryBlobs
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["filesystem", "memory"])
+def driver(request, tmp_path):
+    return FilesystemBlobs(tmp_path) if request.param == "filesystem" else MemoryBlobs()
+
+
+@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
+async def test_suite(check, driver) -> None:
+    await check(driver)
+
+
+async def test_files_lie_where_quay_keeps_them(tmp_path: Path) -> None:
+    digest = await suite.put(FilesystemBlobs(tmp_path), b"x")
+    assert (tmp_path / "sha256" / digest.hex[:2] / digest.hex).read_bytes() == b"x"
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("upload", ["../x", "a/b", "", ".", "..", "a\0b"])
+async def test_an_id_cannot_leave_the_directory(tmp_path: Path, upload: str) -> None:
+    with pytest.raises(UploadMissing):
+        async with FilesystemBlobs(tmp_path).append(upload, offset=0):
+            pass
+
+
+async def test_a_storage_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    driver = FilesystemBlobs(tmp_path / "file")
+    with pytest.raises(StorageUnavailable):
+        await driver.check()
+    with pytest.raises(StorageUnavailable):
+        await suite.put(driver, b"x")
+
+
+async def test_a_truncated_file_is_an_error_not_a_short_answer(tmp_path: Path) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    digest = await suite.put(driver, b"0123456789")
+    async with driver.open(digest) as reader:
+        (tmp_path / "sha256" / digest.hex[:2] / digest.hex).write_bytes(b"0123")
+        with pytest.raises(StorageUnavailable):
+            _ = [part async for part in reader.read(start=0, end=10)]
+
+
+def test_digest_paths_differ_by_algorithm() -> None:
+    assert Digest.of(b"a").hex != Digest.of(b"a", "sha512").hex

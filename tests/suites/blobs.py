@@ -1,0 +1,119 @@
+"""What every blob driver must do. A driver's test calls each function with a fresh driver."""
+
+import pytest
+
+from hatoba.kernel.digests import Digest
+from hatoba.registry.blobs.driver import BlobDriver, BlobMissing, UploadMissing
+
+CONTENT = bytes(range(256)) * 8192  # 2 MiB: several reads
+DIGEST = Digest.of(CONTENT)
+
+
+async def put(driver: BlobDriver, content: bytes, upload: str = "one") -> Digest:
+    async with driver.append(upload, offset=0) as writer:
+        await writer.write(content)
+    digest = Digest.of(content)
+    await driver.commit(upload, digest=digest, size=len(content))
+    return digest
+
+
+async def read(driver: BlobDriver, digest: Digest, start: int, end: int) -> bytes:
+    async with driver.open(digest) as reader:
+        return b"".join([part async for part in reader.read(start=start, end=end)])
+
+
+async def check_a_committed_upload_is_readable(driver: BlobDriver) -> None:
+    await put(driver, CONTENT)
+    assert (await driver.stat(DIGEST)).size == len(CONTENT)
+    assert await read(driver, DIGEST, 0, len(CONTENT)) == CONTENT
+
+
+async def check_ranges(driver: BlobDriver) -> None:
+    await put(driver, CONTENT)
+    assert await read(driver, DIGEST, 5, 1_500_000) == CONTENT[5:1_500_000]
+    assert await read(driver, DIGEST, len(CONTENT) - 1, len(CONTENT)) == CONTENT[-1:]
+    assert await read(driver, DIGEST, 7, 7) == b""
+
+
+async def check_an_upload_continues_at_its_offset(driver: BlobDriver) -> None:
+    async with driver.append("one", offset=0) as writer:
+        await writer.write(b"abc")
+        await writer.write(memoryview(b"def"))
+    async with driver.append("one", offset=4) as writer:
+        await writer.write(b"XY")
+    assert b"".join([part async for part in driver.read_upload("one")]) == b"abcdXY"
+
+
+async def check_a_gap_is_refused(driver: BlobDriver) -> None:
+    async with driver.append("one", offset=0) as writer:
+        await writer.write(b"abc")
+    with pytest.raises(UploadMissing):
+        async with driver.append("one", offset=4):
+            pass
+
+
+async def check_a_wrong_size_is_not_committed(driver: BlobDriver) -> None:
+    async with driver.append("one", offset=0) as writer:
+        await writer.write(b"abc")
+    with pytest.raises(UploadMissing):
+        await driver.commit("one", digest=Digest.of(b"abcd"), size=4)
+    with pytest.raises(BlobMissing):
+        await driver.stat(Digest.of(b"abcd"))
+
+
+async def check_missing_things_are_missing(driver: BlobDriver) -> None:
+    with pytest.raises(BlobMissing):
+        await driver.stat(DIGEST)
+    with pytest.raises(BlobMissing):
+        async with driver.open(DIGEST):
+            pass
+    with pytest.raises(UploadMissing):
+        await driver.commit("nothing", digest=DIGEST, size=0)
+    with pytest.raises(UploadMissing):
+        _ = [part async for part in driver.read_upload("nothing")]
+    await driver.discard("nothing")
+    await driver.delete(DIGEST)
+
+
+async def check_a_discarded_upload_is_gone(driver: BlobDriver) -> None:
+    async with driver.append("one", offset=0) as writer:
+        await writer.write(b"abc")
+    await driver.discard("one")
+    with pytest.raises(UploadMissing):
+        await driver.commit("one", digest=Digest.of(b"abc"), size=3)
+
+
+async def check_the_same_bytes_twice(driver: BlobDriver) -> None:
+    await put(driver, b"same", "one")
+    digest = await put(driver, b"same", "two")
+    assert await read(driver, digest, 0, 4) == b"same"
+
+
+async def check_an_empty_blob(driver: BlobDriver) -> None:
+    digest = await put(driver, b"")
+    assert (await driver.stat(digest)).size == 0
+
+
+async def check_a_deleted_blob_is_gone_but_finishes_for_its_reader(driver: BlobDriver) -> None:
+    await put(driver, CONTENT)
+    async with driver.open(DIGEST) as reader:
+        await driver.delete(DIGEST)
+        got = b"".join([part async for part in reader.read(start=0, end=reader.size)])
+    assert got == CONTENT
+    with pytest.raises(BlobMissing):
+        await driver.stat(DIGEST)
+
+
+async def check_sha512(driver: BlobDriver) -> None:
+    async with driver.append("one", offset=0) as writer:
+        await writer.write(b"abc")
+    digest = Digest.of(b"abc", "sha512")
+    await driver.commit("one", digest=digest, size=3)
+    assert await read(driver, digest, 0, 3) == b"abc"
+
+
+async def check_the_driver_proves_itself(driver: BlobDriver) -> None:
+    await driver.check()
+
+
+CHECKS = [value for name, value in sorted(globals().items()) if name.startswith("check_")]
