@@ -1,9 +1,12 @@
 """The API server put together, without its HTTP edge."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hatoba.cluster.api.deletion import Remover
+from hatoba.cluster.api.identity import Identities
 from hatoba.cluster.api.kinds.table import builtin_registry
 from hatoba.cluster.api.ownership import LastWriter
 from hatoba.cluster.api.patching import Patcher
@@ -13,8 +16,11 @@ from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.subresources import Subresources
 from hatoba.cluster.api.writing import Writer
 from hatoba.kernel.clock import Clock
+from hatoba.kernel.ids import new_uuid
 
-DATABASE_NAME = "objects.sqlite"
+DATABASE_NAME: Final = "objects.sqlite"
+KEY_NAME: Final = "tokens.key"
+_KEY_BYTES: Final = 32
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -28,6 +34,7 @@ class Api:
     patcher: Patcher
     subresources: Subresources
     remover: Remover
+    identities: Identities
     clock: Clock
 
     def close(self) -> None:
@@ -35,8 +42,11 @@ class Api:
         self.store.close()
 
 
-def open_api(state: Path | None, *, clock: Clock) -> Api:
-    """Open the cluster's state in a directory, or an empty one in memory."""
+def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
+    """Open the cluster's state in a directory, or an empty one in memory.
+
+    Whoever sends `admin_token` is the cluster's administrator; without one nobody is.
+    """
     if state is not None:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(state / DATABASE_NAME if state else None)
@@ -51,5 +61,18 @@ def open_api(state: Path | None, *, clock: Clock) -> Api:
         patcher=Patcher(writer),
         subresources=Subresources(writer, registry=registry),
         remover=Remover(store, registry=registry, clock=clock),
+        identities=Identities(
+            store, admin_token=admin_token or new_uuid(), key=_signing_key(state), clock=clock
+        ),
         clock=clock,
     )
+
+
+def _signing_key(state: Path | None) -> bytes:
+    if state is None:
+        return secrets.token_bytes(_KEY_BYTES)
+    path = state / KEY_NAME
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(secrets.token_bytes(_KEY_BYTES))
+    return path.read_bytes()

@@ -61,13 +61,16 @@ class Remover:
         else:
             metadata.pop("finalizers", None)
         if not (finalizers or grace or stays):
-            return (marked, True) if deletion.dry_run else (self._store.remove(key, marked), True)
+            return self._end(key, marked, deletion), True
         self._mark(metadata, grace)
         if is_finished(marked):
-            return (marked, True) if deletion.dry_run else (self._store.remove(key, marked), True)
+            return self._end(key, marked, deletion), True
         if deletion.dry_run or marked == obj:
             return marked, False
         return self._store.put(key, marked), False
+
+    def _end(self, key: Key, marked: JsonObject, deletion: Deletion) -> JsonObject:
+        return marked if deletion.dry_run else self._store.remove(key)
 
     def _mark(self, metadata: JsonObject, grace: int) -> None:
         if not metadata.get("deletionTimestamp"):

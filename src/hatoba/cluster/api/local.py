@@ -42,7 +42,7 @@ class LocalObjects(Objects):
     ) -> Listing:
         found = self._api.registry.require(resource)
         selection = Selection(namespace=namespace, labels=labels, fields=fields)
-        items = self._api.reader.list(found, selection)
+        items = self._api.reader.select(found, selection)
         return Listing(items=items, resource_version=str(self._api.reader.version))
 
     @override
@@ -51,8 +51,12 @@ class LocalObjects(Objects):
     ) -> AsyncIterator[WatchEvent]:
         found = self._api.registry.require(resource)
         selection = Selection(namespace=namespace)
-        async for event in self._api.reader.watch(found, selection, since=int(since)):
-            yield event
+        watch = self._api.reader.watch(found, selection, since=int(since))
+        try:
+            while True:
+                yield await watch.next()
+        finally:
+            watch.close()
 
     @override
     async def create(

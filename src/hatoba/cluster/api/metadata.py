@@ -127,13 +127,12 @@ def unsupported(field: str, value: str, supported: tuple[str, ...]) -> Cause:
 
 def name_sentences(name: str, resource: Resource) -> list[str]:
     """Return what is wrong with an object's name."""
-    match resource.plural:
-        case "services":
-            return _dns(name, _LABEL_1035, LABEL_1035_SENTENCE, 63)
-        case "namespaces":
-            return _dns(name, _LABEL, LABEL_SENTENCE, 63)
-        case plural if plural in _PATH_SEGMENT_KINDS:
-            return _path_segment(name)
+    if resource.plural == "services":
+        return _dns(name, _LABEL_1035, LABEL_1035_SENTENCE, 63)
+    if resource.plural == "namespaces":
+        return _dns(name, _LABEL, LABEL_SENTENCE, 63)
+    if resource.plural in _PATH_SEGMENT_KINDS:
+        return _path_segment(name)
     return _dns(name, _SUBDOMAIN, SUBDOMAIN_SENTENCE, MAXIMUM_NAME)
 
 

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from hatoba.cluster.api.bodies import parse_json
 from hatoba.cluster.api.documents import merge_patch
+from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.status import UnsupportedMediaType
 from hatoba.cluster.api.writing import Transform, Writer
@@ -15,6 +17,17 @@ class Patcher:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+
+    def transform_bytes(
+        self, resource: Resource, body: bytes, *, kind: str, write: Write
+    ) -> Transform:
+        """Return what a patch as it was sent does to a document.
+
+        Raises:
+            StatusError: it cannot be parsed, or the resource does not take such patches.
+        """
+        patch = parse_json(body).document
+        return self.transform(resource, patch, kind=kind)  # type: ignore[arg-type]
 
     def transform(self, resource: Resource, patch: JsonValue, *, kind: PatchType) -> Transform:
         """Return what the patch does to a document.

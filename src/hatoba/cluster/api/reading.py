@@ -3,7 +3,7 @@
 What is handed out may be the cached original: callers must not change it.
 """
 
-from collections.abc import AsyncIterator
+from collections import deque
 
 from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.requests import Selection
@@ -38,28 +38,32 @@ class Reader:
             raise ObjectNotFound.named(resource.about(key.name))
         return obj
 
-    def list(self, resource: Resource, selection: Selection) -> list[JsonObject]:
+    def select(self, resource: Resource, selection: Selection) -> list[JsonObject]:
         """Return the matching objects ordered by namespace and name."""
         selector = Selector.of(resource, selection)
-        objects = self._store.list(resource.storage, selection.namespace)
+        objects = self._store.members(resource.storage, selection.namespace)
         return [obj for obj in objects if selector.matches(obj)]
 
-    async def watch(
-        self, resource: Resource, selection: Selection, *, since: int
-    ) -> AsyncIterator[WatchEvent]:
-        """Yield the changes after `since`, as seen through the selection.
-
-        An object that begins to match is ADDED, one that ceases to is DELETED (in its former
-        shape, with the new version).
+    def select_at(
+        self, resource: Resource, selection: Selection, version: int
+    ) -> "list[JsonObject]":
+        """Return what matched at a version.
 
         Raises:
-            Expired: `since` is older than the history, or the reader too slow.
+            Expired: that version is no longer remembered.
         """
-        self.check_version(since)
         selector = Selector.of(resource, selection)
-        async for change in self._store.follow(resource.storage, selection.namespace, since):
-            if (event := _seen(change, selector)) is not None:
-                yield event
+        objects = self._store.members_at(resource.storage, selection.namespace, version)
+        return [obj for obj in objects if selector.matches(obj)]
+
+    def watch(self, resource: Resource, selection: Selection, *, since: int) -> "Watch":
+        """Begin to watch the changes after `since`, as seen through the selection.
+
+        Raises:
+            Expired: `since` is older than the history.
+        """
+        selector = Selector.of(resource, selection)
+        return Watch(self._store, resource, selection.namespace, selector, since)
 
     def check_version(self, version: int) -> None:
         """Refuse a version from the future.
@@ -72,6 +76,45 @@ class Reader:
                 f"Too large resource version: {version}, current: {self._store.version}",
                 retry_after_seconds=1,
             )
+
+
+class Watch:
+    """The events of one watch; to be closed.
+
+    An object that begins to match is ADDED, one that ceases to is DELETED (in its former shape,
+    with the new version).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        resource: Resource,
+        namespace: str | None,
+        selector: Selector,
+        since: int,
+    ) -> None:
+        self._store = store
+        self._selector = selector
+        backlog, self._subscription = store.subscribe(resource.storage, namespace, since)
+        self._backlog = deque(backlog)
+
+    async def next(self) -> WatchEvent:
+        """Wait for the next event that is seen through the selection.
+
+        Raises:
+            Expired: the reader was too slow.
+        """
+        while True:
+            if self._backlog:
+                change = self._backlog.popleft()
+            else:
+                change = await self._subscription.next()
+            if (event := _seen(change, self._selector)) is not None:
+                return event
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._store.unsubscribe(self._subscription)
 
 
 def _seen(change: Change, selector: Selector) -> WatchEvent | None:

@@ -41,6 +41,8 @@ class Resource:
     stored_as: ResourceName | None = None
     """Where the objects lie when another group's resource is only a view on them."""
     is_custom: bool = False
+    answers_deletion_with_object: bool = False
+    """Whether DELETE answers the object even when it is gone at once."""
 
     @property
     def plural(self) -> str:

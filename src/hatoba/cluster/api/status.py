@@ -62,7 +62,7 @@ class About:
 class StatusError(HatobaError):
     """A failure that is answered with a Status object."""
 
-    code = 500
+    code: int = 500
     reason: str | None = None
 
     def __init__(
@@ -73,12 +73,14 @@ class StatusError(HatobaError):
         causes: Sequence[Cause] = (),
         retry_after_seconds: int | None = None,
         bare_details: bool = False,
+        continue_token: str = "",
     ) -> None:
         super().__init__(message)
         self.about = about
         self.causes = tuple(causes)
         self.retry_after_seconds = retry_after_seconds
         self.bare_details = bare_details
+        self.continue_token = continue_token
 
     @property
     def details(self) -> JsonObject | None:
@@ -101,7 +103,7 @@ class StatusError(HatobaError):
         status: JsonObject = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_token} if self.continue_token else {},
             "status": "Failure",
             "message": self.message,
         }
@@ -120,15 +122,15 @@ class InternalError(StatusError):
 class BadRequest(StatusError, InvalidInput):
     """The request cannot be understood."""
 
-    code = 400
-    reason = "BadRequest"
+    code: int = 400
+    reason: str | None = "BadRequest"
 
 
 class Invalid(StatusError, InvalidInput):
     """The object breaks rules; the causes say which."""
 
-    code = 422
-    reason = "Invalid"
+    code: int = 422
+    reason: str | None = "Invalid"
 
     @classmethod
     def of(cls, about: About, causes: Sequence[Cause]) -> "Invalid":
@@ -146,22 +148,22 @@ class Invalid(StatusError, InvalidInput):
 class Unauthorized(StatusError, Unauthenticated):
     """The credentials were not recognised."""
 
-    code = 401
-    reason = "Unauthorized"
+    code: int = 401
+    reason: str | None = "Unauthorized"
 
 
 class Refused(StatusError, Forbidden):
     """Not allowed, by identity or by admission."""
 
-    code = 403
-    reason = "Forbidden"
+    code: int = 403
+    reason: str | None = "Forbidden"
 
 
 class ObjectNotFound(StatusError, NotFound):
     """No such object or resource."""
 
-    code = 404
-    reason = "NotFound"
+    code: int = 404
+    reason: str | None = "NotFound"
 
     @classmethod
     def named(cls, about: About) -> "ObjectNotFound":
@@ -172,29 +174,29 @@ class ObjectNotFound(StatusError, NotFound):
 class MethodNotAllowed(StatusError, Unsupported):
     """The resource does not know the verb."""
 
-    code = 405
-    reason = "MethodNotAllowed"
+    code: int = 405
+    reason: str | None = "MethodNotAllowed"
 
 
 class NotAcceptable(StatusError, InvalidInput):
     """None of the media types of the Accept header can be made."""
 
-    code = 406
-    reason = "NotAcceptable"
+    code: int = 406
+    reason: str | None = "NotAcceptable"
 
 
 class AlreadyExists(StatusError, Conflict):
     """The name is taken."""
 
-    code = 409
-    reason = "AlreadyExists"
+    code: int = 409
+    reason: str | None = "AlreadyExists"
 
 
 class ObjectConflict(StatusError, Conflict):
     """The object changed, or belongs to somebody else."""
 
-    code = 409
-    reason = "Conflict"
+    code: int = 409
+    reason: str | None = "Conflict"
 
     @classmethod
     def cannot(cls, about: About, why: str) -> "ObjectConflict":
@@ -205,33 +207,33 @@ class ObjectConflict(StatusError, Conflict):
 class Expired(StatusError, Gone):
     """The resource version or continue token is older than what is remembered."""
 
-    code = 410
-    reason = "Expired"
+    code: int = 410
+    reason: str | None = "Expired"
 
 
 class RequestTooLarge(StatusError, TooLarge):
     """The body passes the limit."""
 
-    code = 413
-    reason = "RequestEntityTooLarge"
+    code: int = 413
+    reason: str | None = "RequestEntityTooLarge"
 
 
 class UnsupportedMediaType(StatusError, InvalidInput):
     """The body's format is not understood here."""
 
-    code = 415
-    reason = "UnsupportedMediaType"
+    code: int = 415
+    reason: str | None = "UnsupportedMediaType"
 
 
 class VersionTooLarge(StatusError, Unavailable):
     """A resource version that this server has not reached."""
 
-    code = 504
-    reason = "Timeout"
+    code: int = 504
+    reason: str | None = "Timeout"
 
 
 class NodeUnavailable(StatusError, Unavailable):
     """The machine that runs the pods does not answer."""
 
-    code = 503
-    reason = "ServiceUnavailable"
+    code: int = 503
+    reason: str | None = "ServiceUnavailable"

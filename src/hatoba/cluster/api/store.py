@@ -8,7 +8,7 @@ watches that continue after a pause or a restart; it is read from SQLite and cos
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -113,6 +113,7 @@ class Store:
         self._history = history
         self._queue = queue
         self._subscriptions: set[Subscription] = set()
+        self._listeners: list[Callable[[Change], None]] = []
         self._objects: dict[ResourceName, dict[tuple[str, str], JsonObject]] = {}
         self._load()
 
@@ -147,11 +148,31 @@ class Store:
         """Return the object itself: not to be changed."""
         return self._objects.get(key.resource, {}).get((key.namespace, key.name))
 
-    def list(self, resource: ResourceName, namespace: str | None) -> "list[JsonObject]":
+    def members(self, resource: ResourceName, namespace: str | None) -> list[JsonObject]:
         """Return the objects ordered by namespace and name: not to be changed."""
         collection = self._objects.get(resource, {})
         keys = sorted(key for key in collection if namespace is None or key[0] == namespace)
         return [collection[key] for key in keys]
+
+    def members_at(
+        self, resource: ResourceName, namespace: str | None, version: int
+    ) -> list[JsonObject]:
+        """Return the objects as they were at a version, by undoing what happened since.
+
+        Raises:
+            Expired: that version is no longer remembered.
+        """
+        objects = {
+            (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]): obj
+            for obj in self.members(resource, namespace)
+        }
+        for change in reversed(list(self.changes(resource, namespace, version))):
+            place = (change.namespace, change.object["metadata"]["name"])
+            if change.previous is None:
+                objects.pop(place, None)
+            else:
+                objects[place] = change.previous
+        return [objects[place] for place in sorted(objects)]
 
     def has_any(self, resource: ResourceName, namespace: str) -> bool:
         """Whether the namespace holds an object of the resource."""
@@ -176,9 +197,10 @@ class Store:
         self._publish(change)
         return document
 
-    def remove(self, key: Key, last: JsonObject) -> JsonObject:
-        """Forget an object; watchers see `last` with a version of its own."""
+    def remove(self, key: Key) -> JsonObject:
+        """Forget an object; watchers see its last state with a version of its own."""
         version = self._version + 1
+        last = self._objects[key.resource][key.namespace, key.name]
         final = {**last, "metadata": {**last["metadata"], "resourceVersion": str(version)}}
         change = Change(
             version=version,
@@ -186,7 +208,7 @@ class Store:
             resource=key.resource,
             namespace=key.namespace,
             object=final,
-            previous=self.get(key),
+            previous=last,
         )
         self._commit(key, change, None)
         del self._objects[key.resource][key.namespace, key.name]
@@ -236,6 +258,12 @@ class Store:
         for subscription in self._subscriptions:
             if subscription.interested_in(change):
                 subscription.offer(change)
+        for listener in self._listeners:
+            listener(change)
+
+    def listen(self, listener: Callable[[Change], None]) -> None:
+        """Call `listener` after each change, before the writer goes on; it may write itself."""
+        self._listeners.append(listener)
 
     def changes(
         self, resource: ResourceName, namespace: str | None, since: int
@@ -279,16 +307,3 @@ class Store:
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""
         self._subscriptions.discard(subscription)
-
-    async def follow(
-        self, resource: ResourceName, namespace: str | None, since: int
-    ) -> AsyncIterator[Change]:
-        """Yield the changes after `since`, remembered and future, until closed."""
-        backlog, subscription = self.subscribe(resource, namespace, since)
-        try:
-            for change in backlog:
-                yield change
-            while True:
-                yield await subscription.next()
-        finally:
-            self.unsubscribe(subscription)

@@ -1,6 +1,5 @@
 """Writes to `scale`, `binding` and `finalize`: narrow doors into an object's spec."""
 
-
 from hatoba.cluster.api.documents import reach
 from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.requests import Write

@@ -195,7 +195,9 @@ class Writer:
 
     def _replace(self, key: Key, new: JsonObject, old: JsonObject, write: Write) -> JsonObject:
         if is_finished(new):
-            return new if write.dry_run else self._store.remove(key, new)
+            if not write.dry_run:
+                self._store.remove(key)
+            return new
         if same_but_for_times(new, old):
             return old
         if write.dry_run:

@@ -1,0 +1,317 @@
+"""The verbs over HTTP: from an exchange to an answer."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from hatoba.cluster.api.assembly import Api
+from hatoba.cluster.api.bodies import Body, decode_body, media_type_of
+from hatoba.cluster.api.exchange import Exchange
+from hatoba.cluster.api.listing import Lister
+from hatoba.cluster.api.queries import is_true, parse_deletion, parse_list, parse_write
+from hatoba.cluster.api.queries import resource_version as parse_version
+from hatoba.cluster.api.requests import Write
+from hatoba.cluster.api.status import (
+    BadRequest,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+)
+from hatoba.cluster.api.views import Views
+from hatoba.cluster.api.watching import Watcher, WatchRequest
+from hatoba.cluster.api.writing import Transform, key_of
+from hatoba.kernel.json import JsonObject
+
+Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+_PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+
+
+class Handlers:
+    """Serves the collections and objects of every resource."""
+
+    def __init__(self, api: Api, views: Views) -> None:
+        self._api = api
+        self._views = views
+        self._lister = Lister(api.reader)
+        self._watcher = Watcher(api.reader, clock=api.clock)
+
+    async def handle(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer a request for a collection, an object, its status or its scale.
+
+        Raises:
+            StatusError: as a real server would answer.
+        """
+        target, method = exchange.target, exchange.request.method
+        watch = is_true(exchange.request.query.get("watch"))
+        verb = target.verb(method, watch=watch and not target.name)
+        table: dict[str, Handler] = {
+            "get": self.get,
+            "list": self.list,
+            "watch": self.watch,
+            "create": self.create,
+            "update": self.update,
+            "patch": self.patch,
+            "delete": self.delete,
+            "deletecollection": self.delete_collection,
+        }
+        handler = table.get(verb)
+        if handler is None or not self._offers(exchange, verb):
+            if verb in ("update", "patch") and not target.name:
+                raise BadRequest("name must be provided")
+            about = exchange.resource.about()
+            raise MethodNotAllowed(
+                f'{verb} is not supported on resources of kind "{about.qualified}"', about=about
+            )
+        return await handler(exchange)
+
+    @staticmethod
+    def _offers(exchange: Exchange, verb: str) -> bool:
+        if verb in ("update", "patch") and not exchange.target.name:
+            return False
+        if exchange.target.subresource:
+            return verb in ("get", "update", "patch")
+        return verb in exchange.resource.verbs
+
+    def _show(self, exchange: Exchange, obj: JsonObject) -> JsonObject:
+        return self._views.one(
+            obj,
+            resource=exchange.resource,
+            version=exchange.target.version,
+            representation=exchange.representation,
+            include=exchange.include,
+            now=self._api.clock.now(),
+        )
+
+    async def get(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer with one object or its scale."""
+        target = exchange.target
+        version = parse_version(exchange.request.query.get("resourceVersion", ""))
+        self._api.reader.check_version(version or 0)
+        key = key_of(exchange.resource, target.name, target.namespace)
+        obj = self._api.reader.get(exchange.resource, key)
+        if target.subresource == "scale":
+            return exchange.answer(self._api.subresources.view(exchange.resource).read(obj))
+        return exchange.answer(self._show(exchange, obj))
+
+    async def list(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer with a page of a list."""
+        query = parse_list(exchange.request.query, watch=False)
+        page = self._lister.page(exchange.resource, exchange.target.namespace, query)
+        document = self._views.many(
+            page.items,
+            page.metadata,
+            resource=exchange.resource,
+            version=exchange.target.version,
+            representation=exchange.representation,
+            include=exchange.include,
+            now=self._api.clock.now(),
+        )
+        return exchange.answer(document)
+
+    async def watch(self, exchange: Exchange) -> web.StreamResponse:
+        """Stream the changes of a collection."""
+        query = parse_list(exchange.request.query, watch=True)
+
+        def show(obj: JsonObject, is_first: bool) -> JsonObject:  # noqa: FBT001 -- a callback
+            shown = self._show(exchange, obj)
+            if not is_first and exchange.representation.form == "Table":
+                shown["columnDefinitions"] = None
+            return shown
+
+        request = WatchRequest(
+            resource=exchange.resource,
+            version=exchange.target.version,
+            namespace=exchange.target.namespace,
+            query=query,
+            show=show,
+        )
+        self._watcher.check(request)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(exchange.request)
+        async for line in self._watcher.lines(request):
+            await response.write(line)
+        await response.write_eof()
+        return response
+
+    async def create(self, exchange: Exchange) -> web.StreamResponse:
+        """Create an object."""
+        body = await self._body(exchange)
+        write = self._write(exchange, "CreateOptions")
+        document = _checked(body, exchange)
+        if exchange.target.name:
+            document.setdefault("metadata", {}).setdefault("name", exchange.target.name)
+        write.warnings.extend(_duplicates(body))
+        made = self._api.writer.create(
+            exchange.resource, document, exchange.target.namespace, write=write
+        )
+        return exchange.answer(self._show(exchange, made), status=201, warnings=write.warnings)
+
+    async def update(self, exchange: Exchange) -> web.StreamResponse:
+        """Replace an object, its status or its scale."""
+        body = await self._body(exchange)
+        write = self._write(exchange, "UpdateOptions")
+        document = _checked(body, exchange, scale=exchange.target.subresource == "scale")
+        _check_names(document, exchange)
+        return self._change(exchange, lambda _: document, write)
+
+    async def patch(self, exchange: Exchange) -> web.StreamResponse:
+        """Patch an object, its status or its scale."""
+        content_type = media_type_of(exchange.request.headers.get("Content-Type", ""))
+        if content_type not in _PATCH_TYPES:
+            raise UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include:"
+                f" {', '.join(_PATCH_TYPES)}"
+            )
+        body = await exchange.request.read()
+        write = self._write(exchange, "PatchOptions")
+        transform = self._api.patcher.transform_bytes(
+            exchange.resource, body, kind=content_type, write=write
+        )
+
+        def checked(document: JsonObject) -> JsonObject:
+            patched = transform(document)
+            _check_names(patched, exchange)
+            return patched
+
+        return self._change(exchange, checked, write)
+
+    def _change(self, exchange: Exchange, transform: Transform, write: Write) -> web.StreamResponse:
+        target = exchange.target
+        if target.subresource == "scale":
+            scale = self._api.subresources.update_scale(
+                exchange.resource, target.name, target.namespace, transform, write=write
+            )
+            return exchange.answer(scale, warnings=write.warnings)
+        changed = self._api.writer.update(
+            exchange.resource, target.name, target.namespace, transform, write=write
+        )
+        return exchange.answer(self._show(exchange, changed), warnings=write.warnings)
+
+    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+        """Delete an object."""
+        target, resource = exchange.target, exchange.resource
+        options = await self._options(exchange)
+        deletion = parse_deletion(exchange.request.query, options)
+        key = key_of(resource, target.name, target.namespace)
+        obj, is_gone = self._api.remover.delete(resource, key, deletion=deletion)
+        if not is_gone or resource.answers_deletion_with_object:
+            return exchange.answer(self._show(exchange, obj))
+        details: JsonObject = {"name": target.name}
+        if resource.group:
+            details["group"] = resource.group
+        details |= {"kind": resource.plural, "uid": obj["metadata"]["uid"]}
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }
+        return exchange.answer(status)
+
+    async def delete_collection(self, exchange: Exchange) -> web.StreamResponse:
+        """Delete all objects that match."""
+        resource, namespace = exchange.resource, exchange.target.namespace
+        options = await self._options(exchange)
+        deletion = parse_deletion(exchange.request.query, options)
+        query = parse_list(exchange.request.query, watch=False)
+        page = self._lister.page(resource, namespace, query)
+        for obj in page.items:
+            metadata = obj["metadata"]
+            key = key_of(resource, metadata["name"], metadata.get("namespace"))
+            self._api.remover.delete(resource, key, deletion=deletion)
+        document = self._views.many(
+            page.items,
+            {"resourceVersion": str(self._api.reader.version)},
+            resource=resource,
+            version=exchange.target.version,
+            representation=exchange.representation,
+            include=exchange.include,
+            now=self._api.clock.now(),
+        )
+        return exchange.answer(document)
+
+    @staticmethod
+    async def _options(exchange: Exchange) -> JsonObject | None:
+        data = await exchange.request.read()
+        if not data.strip():
+            return None
+        body = decode_body(data, exchange.request.headers.get("Content-Type", ""))
+        return body.document if isinstance(body.document, dict) else None
+
+    @staticmethod
+    async def _body(exchange: Exchange) -> Body:
+        data = await exchange.request.read()
+        return decode_body(data, exchange.request.headers.get("Content-Type", ""))
+
+    @staticmethod
+    def _write(exchange: Exchange, options: str) -> Write:
+        return parse_write(
+            exchange.request.query,
+            options=options,
+            version=exchange.target.version,
+            agent=exchange.request.headers.get("User-Agent", ""),
+            subresource=exchange.target.subresource,
+        )
+
+
+def _duplicates(body: Body) -> list[str]:
+    return [f'duplicate field "{name}"' for name in body.duplicates]
+
+
+def _checked(body: Body, exchange: Exchange, *, scale: bool = False) -> JsonObject:
+    document = body.document
+    resource = exchange.resource
+    if not isinstance(document, dict):
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get"
+            " version/kind; json parse error: json: cannot unmarshal"
+            f" {_go_type(document)} into Go value of type struct {{ APIVersion string"
+            ' "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+    expected = "autoscaling/v1" if scale else resource.api_version(exchange.target.version)
+    given = document.get("apiVersion", "")
+    if not document.get("kind"):
+        if resource.is_custom and not scale:
+            text = json.dumps(document)
+            raise BadRequest(
+                f"the object provided is unrecognized (must be of type {resource.kind}): Object"
+                f" 'Kind' is missing in '{text}' ({text[:30]} ..."
+            )
+        document["kind"] = "Scale" if scale else resource.kind
+        given = given or expected
+    if given != expected:
+        raise BadRequest(
+            f"the API version in the data ({given}) does not match the expected API version"
+            f" ({expected})"
+        )
+    return document
+
+
+def _go_type(value: object) -> str:
+    if isinstance(value, list):
+        return "array"
+    if isinstance(value, bool):
+        return "bool"
+    return "string" if isinstance(value, str) else "number"
+
+
+def _check_names(document: JsonObject, exchange: Exchange) -> None:
+    target = exchange.target
+    metadata = document.setdefault("metadata", {})
+    name = metadata.get("name") or ""
+    if name and name != target.name:
+        raise BadRequest(
+            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+        )
+    namespace = metadata.get("namespace") or ""
+    if namespace and target.namespace and namespace != target.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata["name"] = target.name
