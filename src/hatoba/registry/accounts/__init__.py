@@ -1,0 +1,1 @@
+"""People, organizations, teams, robots, and what they sign in with."""

@@ -1,0 +1,179 @@
+"""Secrets at rest: hashes of passwords, encrypted columns, encrypted passwords.
+
+All three are byte-compatible with Quay, so that an adopted database keeps working. Spec: the
+stored-value notes of a Quay database; columns are `v0$$` + base64(nonce[13] + AES-CCM), encrypted
+passwords are base64(IV[16] + AES-256-CBC(PKCS7(JSON))).
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import itertools
+import json
+import secrets
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+import bcrypt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from hatoba.kernel.errors import InvalidInput
+
+COLUMN_PREFIX: Final = "v0$$"
+NONCE_BYTES: Final = 13
+BLOCK_BYTES: Final = 16
+BCRYPT_BYTES: Final = 72
+REMEMBERED_MATCHES: Final = 1024
+
+
+class UnreadableSecret(InvalidInput):
+    """A stored value that the configured key does not open."""
+
+
+def derive_key(configured: str) -> bytes:
+    """Return the 32 bytes that a configured secret key stands for.
+
+    Quay reads a decimal number as its bytes, else a UUID as its bytes, else the character codes,
+    and repeats them to the length of an AES-256 key.
+    """
+    if not configured:
+        raise InvalidInput("the secret key is empty")
+    return bytes(itertools.islice(itertools.cycle(_key_material(configured)), 32))
+
+
+def _key_material(configured: str) -> bytes:
+    try:
+        return bytes.fromhex(f"{int(configured):02x}")
+    except ValueError:
+        pass
+    try:
+        return uuid.UUID(configured).bytes
+    except ValueError:
+        return bytes(ord(character) % 256 for character in configured)
+
+
+@dataclass(slots=True, frozen=True)
+class ColumnCipher:
+    """Encrypts columns of the database with DATABASE_SECRET_KEY."""
+
+    key: bytes = field(repr=False)
+
+    def encrypt(self, value: str) -> str:
+        """Return the stored form of a value; different each time."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = AESCCM(self.key).encrypt(nonce, value.encode(), None)
+        return COLUMN_PREFIX + base64.b64encode(nonce + sealed).decode()
+
+    def decrypt(self, stored: str) -> str:
+        """Return the value behind a stored form.
+
+        Raises:
+            UnreadableSecret: another key encrypted it, or it is damaged.
+        """
+        if not stored.startswith(COLUMN_PREFIX):
+            raise UnreadableSecret("the stored value has no known version")
+        try:
+            sealed = base64.b64decode(stored[len(COLUMN_PREFIX) :], validate=True)
+            opened = AESCCM(self.key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
+            return opened.decode()
+        except (InvalidTag, ValueError) as error:
+            raise UnreadableSecret(
+                "a stored secret cannot be decrypted: DATABASE_SECRET_KEY is not the one it was"
+                " written with"
+            ) from error
+
+
+@dataclass(slots=True, frozen=True)
+class PasswordCipher:
+    """Makes the encrypted passwords that people paste into `docker login`, with SECRET_KEY."""
+
+    key: bytes = field(repr=False)
+
+    def encrypt(self, password: str) -> str:
+        """Return the encrypted form of a password; different each time."""
+        padder = PKCS7(BLOCK_BYTES * 8).padder()
+        plain = json.dumps({"password": password}).encode()
+        padded = padder.update(plain) + padder.finalize()
+        vector = secrets.token_bytes(BLOCK_BYTES)
+        encryptor = Cipher(algorithms.AES(self.key), modes.CBC(vector)).encryptor()
+        return base64.b64encode(vector + encryptor.update(padded) + encryptor.finalize()).decode()
+
+    def decrypt(self, text: str) -> str | None:
+        """Return the password inside; None when the text is not an encrypted password of ours."""
+        try:
+            sealed = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        if len(sealed) < 2 * BLOCK_BYTES or len(sealed) % BLOCK_BYTES:
+            return None
+        vector, body = sealed[:BLOCK_BYTES], sealed[BLOCK_BYTES:]
+        decryptor = Cipher(algorithms.AES(self.key), modes.CBC(vector)).decryptor()
+        unpadder = PKCS7(BLOCK_BYTES * 8).unpadder()
+        try:
+            padded = decryptor.update(body) + decryptor.finalize()
+            decoded = json.loads(unpadder.update(padded) + unpadder.finalize())
+        except ValueError:
+            return None
+        password = decoded.get("password") if isinstance(decoded, dict) else None
+        return password if isinstance(password, str) else None
+
+
+@dataclass(slots=True, kw_only=True)
+class SecretHasher:
+    """bcrypt, off the event loop; remembers in memory which secrets it saw match.
+
+    What is remembered is bound to the stored hash, so that a changed password or a revoked token
+    is never accepted from memory: the row is read each time.
+    """
+
+    rounds: int = 12
+    _process_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _matches: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
+
+    async def hash(self, secret: str) -> str:
+        """Return the stored form of a secret."""
+        return await asyncio.to_thread(self._hash_blocking, secret)
+
+    async def matches(self, secret: str, *, stored: str) -> bool:
+        """Say whether a secret is the one behind a stored hash."""
+        mark = self._mark(secret, stored)
+        if mark in self._matches:
+            self._matches.move_to_end(mark)
+            return True
+        if not await asyncio.to_thread(_matches_blocking, secret, stored):
+            return False
+        self._matches[mark] = None
+        if len(self._matches) > REMEMBERED_MATCHES:
+            self._matches.popitem(last=False)
+        return True
+
+    async def waste_time(self, secret: str) -> None:
+        """Take as long as a comparison, so that unknown names cannot be told by their speed."""
+        await asyncio.to_thread(self._hash_blocking, secret)
+
+    def _hash_blocking(self, secret: str) -> str:
+        salt = bcrypt.gensalt(self.rounds)
+        return bcrypt.hashpw(_for_bcrypt(secret), salt).decode()
+
+    def _mark(self, secret: str, stored: str) -> bytes:
+        text = f"{stored}\0{secret}".encode(errors="surrogatepass")
+        return hmac.digest(self._process_key, text, hashlib.sha256)
+
+
+def _for_bcrypt(secret: str) -> bytes:
+    """Cut to the 72 bytes that bcrypt looks at: Quay does so silently, and its hashes stand."""
+    return secret.encode(errors="surrogatepass")[:BCRYPT_BYTES]
+
+
+def _matches_blocking(secret: str, stored: str) -> bool:
+    try:
+        return bcrypt.checkpw(_for_bcrypt(secret), stored.encode())
+    except ValueError:
+        return False

@@ -1,0 +1,81 @@
+"""Rows of `logentry3`."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hatoba.registry.audit.models import Entry
+from hatoba.registry.db.lookups import Lookups
+from hatoba.registry.db.tables.logs import log_entries
+from hatoba.registry.db.tables.users import users
+
+
+async def insert_entries(
+    connection: AsyncConnection, *, entries: Sequence[tuple[Entry, datetime]], lookups: Lookups
+) -> None:
+    """Write rows, oldest first."""
+    rows = [
+        {
+            "kind_id": lookups.id("logentrykind", entry.kind),
+            "account_id": entry.namespace_id or entry.actor.account_id or 0,
+            "performer_id": entry.actor.account_id,
+            "repository_id": entry.repository_id,
+            "datetime": at,
+            "ip": entry.actor.ip,
+            "metadata_json": json.dumps(entry.metadata),
+        }
+        for entry, at in entries
+    ]
+    if rows:
+        await connection.execute(insert(log_entries), rows)
+
+
+async def page_of_entries(
+    connection: AsyncConnection,
+    *,
+    where: Sequence[ColumnElement[bool]],
+    before_id: int | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Return rows, newest first, with the performer's name; keyset-paginated by id."""
+    performer = users.alias("performer")
+    owner = users.alias("owner")
+    statement = (
+        select(
+            log_entries,
+            performer.c.username.label("performer_name"),
+            performer.c.email.label("performer_email"),
+            performer.c.robot.label("performer_robot"),
+            owner.c.username.label("owner_name"),
+            owner.c.email.label("owner_email"),
+            owner.c.organization.label("owner_organization"),
+        )
+        .select_from(
+            log_entries.outerjoin(
+                performer, performer.c.id == log_entries.c.performer_id
+            ).outerjoin(owner, owner.c.id == log_entries.c.account_id)
+        )
+        .where(*where)
+        .order_by(log_entries.c.datetime.desc(), log_entries.c.id.desc())
+        .limit(limit)
+    )
+    if before_id is not None:
+        statement = statement.where(log_entries.c.id < before_id)
+    return (await connection.execute(statement)).all()
+
+
+async def counts_by_day(
+    connection: AsyncConnection, *, where: Sequence[ColumnElement[bool]]
+) -> Sequence[Row[Any]]:
+    """Count rows by kind and day."""
+    day = func.date(log_entries.c.datetime).label("day")
+    statement = (
+        select(log_entries.c.kind_id, day, func.count().label("count"))
+        .where(*where)
+        .group_by(log_entries.c.kind_id, day)
+    )
+    return (await connection.execute(statement)).all()
