@@ -10,6 +10,7 @@ from hatoba.cluster.controllers.events import EventSink
 from hatoba.cluster.controllers.expiry import EventExpiry
 from hatoba.cluster.controllers.garbage import GarbageCollector
 from hatoba.cluster.controllers.informer import Informers
+from hatoba.cluster.controllers.job.controller import JobController
 from hatoba.cluster.controllers.namespaces import NamespaceController
 from hatoba.cluster.controllers.replicaset import ReplicaSetController
 from hatoba.cluster.controllers.runtime import Context, Controller, supervise
@@ -25,6 +26,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     Scheduler,
     DeploymentController,
     ReplicaSetController,
+    JobController,
     EndpointsController,
     ClaimController,
     EventExpiry,

@@ -24,6 +24,7 @@ from hatoba.cluster.controllers.values import (
     name_of,
     spec_of,
     status_of,
+    uid_of,
 )
 from hatoba.cluster.objects import CLAIMS, NODES, PODS, ResourceName
 from hatoba.kernel.clock import rfc3339
@@ -100,6 +101,9 @@ class Scheduler(Controller):
         )
         text = f"Successfully assigned {key.namespace}/{key.name} to {node}"
         self.recorder.normal(pod, "Scheduled", text, action="Binding")
+        bound = await self.client.read(PODS, key)
+        if bound is not None and uid_of(bound) == uid_of(pod):
+            await self._set_condition(bound, {"status": "True"})
 
     async def _say(self, pod: JsonObject, reason: str, message: str) -> bool:
         """Set the condition; tell whether that was news."""
@@ -109,20 +113,24 @@ class Scheduler(Controller):
             message,
         ):
             return False
-        now = rfc3339(self.clock.now())
-        since = before["lastTransitionTime"] if before else now
+        await self._set_condition(pod, {"status": "False", "reason": reason, "message": message})
+        return True
+
+    async def _set_condition(self, pod: JsonObject, said: JsonObject) -> None:
+        before = condition_of(pod, _SCHEDULED)
+        if before is not None and before["status"] == said["status"]:
+            since = before["lastTransitionTime"]
+        else:
+            since = rfc3339(self.clock.now())
         condition = {
             "type": _SCHEDULED,
-            "status": "False",
             "lastProbeTime": None,
             "lastTransitionTime": since,
-            "reason": reason,
-            "message": message,
+            **said,
         }
         status = status_of(pod)
         others = [item for item in status.get("conditions") or () if item["type"] != _SCHEDULED]
         await self.client.update_status(PODS, pod, {**status, "conditions": [*others, condition]})
-        return True
 
 
 def _is_waiting(pod: JsonObject) -> bool:

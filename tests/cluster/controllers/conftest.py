@@ -1,0 +1,284 @@
+"""A cluster in memory with its controllers and a kubelet that only pretends."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hatoba.cluster.api.assembly import Api, open_api
+from hatoba.cluster.api.local import LocalObjects
+from hatoba.cluster.controllers.run import run_controllers
+from hatoba.cluster.controllers.settings import ControllerSettings
+from hatoba.cluster.node import Usage
+from hatoba.cluster.objects import EVENTS, NAMESPACES, NODES, PODS, ResourceName
+from hatoba.kernel.clock import Clock, SystemClock, rfc3339
+from hatoba.kernel.errors import Conflict, NotFound
+
+NAMESPACE = "shop"
+NODE = "node1"
+
+
+class Machine:
+    """A node without processes: pods do what their annotations say.
+
+    `pretend/outcome`: `ready` (default), `unready`, `succeed`, `fail`, `restart` (fails and counts a
+    restart), `stuck` (never starts). `pretend/lingers` keeps a deleted pod until it is released.
+    """
+
+    def __init__(self, objects: LocalObjects, clock: Clock) -> None:
+        self.objects = objects
+        self.clock = clock
+        self.usages: dict[str, list[Usage]] = {}
+        self.released = asyncio.Event()
+        self._next = 10
+
+    def usage(self, namespace, pod):
+        return self.usages.get(pod, [])
+
+    async def run(self):
+        listing = await self.objects.list(PODS)
+        for pod in listing.items:
+            await self._look(pod)
+        async for event in self.objects.watch(PODS, since=listing.resource_version):
+            if event.type != "DELETED":
+                await self._look(event.object)
+
+    async def _look(self, pod):
+        meta, status = pod["metadata"], pod.get("status") or {}
+        with suppress(NotFound, Conflict):
+            if meta.get("deletionTimestamp"):
+                if (meta.get("annotations") or {}).get("pretend/lingers"):
+                    if self.released.is_set():
+                        await self._end(pod)
+                elif not await self._finish(pod):
+                    await self._end(pod)
+            elif pod["spec"].get("nodeName") and status.get("phase", "Pending") == "Pending":
+                await self._start(pod)
+
+    async def release(self):
+        """Let lingering pods go."""
+        self.released.set()
+        for pod in (await self.objects.list(PODS)).items:
+            await self._look(pod)
+
+    async def _finish(self, pod):
+        """A pod with finalizers gets its terminal phase before it goes."""
+        if not pod["metadata"].get("finalizers") or pod["status"]["phase"] in {
+            "Failed",
+            "Succeeded",
+        }:
+            return False
+        await self._status(pod, "Failed", ready=False)
+        return True
+
+    async def _end(self, pod):
+        meta = pod["metadata"]
+        await self.objects.delete(
+            PODS, meta["name"], meta["namespace"], uid=meta["uid"], grace_seconds=0
+        )
+
+    async def _start(self, pod):
+        outcome = (pod["metadata"].get("annotations") or {}).get("pretend/outcome", "ready")
+        if outcome == "stuck":
+            return
+        phase = {"succeed": "Succeeded", "fail": "Failed"}.get(outcome, "Running")
+        await self._status(
+            pod,
+            phase,
+            ready=outcome == "ready",
+            restarts=1 if outcome == "restart" else 0,
+        )
+
+    async def _status(self, pod, phase, *, ready, restarts=0):
+        self._next += 1
+        now = rfc3339(self.clock.now())
+        status = pod.get("status") or {}
+        kept = [item for item in status.get("conditions") or [] if item["type"] == "PodScheduled"]
+        address = status.get("podIP") or f"127.1.0.{self._next}"
+        state = {"running": {"startedAt": now}}
+        if phase in {"Failed", "Succeeded"}:
+            code = 0 if phase == "Succeeded" else 1
+            state = {"terminated": {"exitCode": code, "startedAt": now, "finishedAt": now}}
+        written = {
+            **status,
+            "phase": phase,
+            "podIP": address,
+            "startTime": now,
+            "conditions": [
+                *kept,
+                {
+                    "type": "Ready",
+                    "status": "True" if ready else "False",
+                    "lastTransitionTime": now,
+                },
+            ],
+            "containerStatuses": [
+                {"name": "app", "ready": ready, "restartCount": restarts, "state": state}
+            ],
+        }
+        await self.objects.update(
+            PODS, {**pod, "status": written}, manager="kubelet", subresource="status"
+        )
+
+    async def become(self, name, *, ready):
+        """Change one pod's readiness."""
+        pod = await self.objects.get(PODS, name, NAMESPACE)
+        await self._status(pod, "Running", ready=ready)
+
+
+class Cluster:
+    """What tests talk to."""
+
+    def __init__(self, api: Api, clock: Clock, volumes: Path) -> None:
+        self.api = api
+        self.clock = clock
+        self.volumes = volumes
+        self.objects = LocalObjects(api)
+        self.machine = Machine(self.objects, clock)
+        self.settings = ControllerSettings(
+            node_name=NODE,
+            volumes=volumes,
+            ca_pem="-----CA-----",
+            autoscaler_period=0.05,
+            job_backoff=0.05,
+        )
+
+    async def create(self, resource: ResourceName, obj, namespace=NAMESPACE):
+        if namespace:
+            obj = {**obj, "metadata": {"namespace": namespace, **obj["metadata"]}}
+        return await self.objects.create(resource, obj, manager="test")
+
+    async def get(self, resource: ResourceName, name: str, namespace: str | None = NAMESPACE):
+        return await self.objects.get(resource, name, namespace)
+
+    async def change(self, resource, name, change: Callable, namespace=NAMESPACE):
+        """Read, change, write; again when somebody was faster."""
+        while True:
+            obj = await self.objects.get(resource, name, namespace)
+            changed = copy.deepcopy(obj)
+            change(changed)
+            with suppress(Conflict):
+                return await self.objects.update(resource, changed, manager="test")
+
+    async def items(self, resource, namespace=NAMESPACE):
+        return (await self.objects.list(resource, namespace)).items
+
+    async def until(self, resource, predicate, *, namespace=NAMESPACE, timeout=5.0):
+        """Wait until the list of a resource satisfies a predicate; return the list."""
+        async with asyncio.timeout(timeout):
+            while True:
+                listing = await self.objects.list(resource, namespace)
+                if predicate(listing.items):
+                    return listing.items
+                async for _ in self.objects.watch(
+                    resource, namespace, since=listing.resource_version
+                ):
+                    break
+
+    async def until_object(self, resource, name, predicate, *, namespace=NAMESPACE, timeout=5.0):
+        """Wait until one object satisfies a predicate; return it."""
+
+        def fits(items):
+            return any(item["metadata"]["name"] == name and predicate(item) for item in items)
+
+        try:
+            items = await self.until(resource, fits, namespace=namespace, timeout=timeout)
+        except TimeoutError:
+            present = await self.objects.list(resource, namespace)
+            pytest.fail(f"{name} is {[i for i in present.items if i['metadata']['name'] == name]}")
+        return next(item for item in items if item["metadata"]["name"] == name)
+
+    async def until_gone(self, resource, name, *, namespace=NAMESPACE):
+        await self.until(
+            resource,
+            lambda items: all(item["metadata"]["name"] != name for item in items),
+            namespace=namespace,
+        )
+
+    async def quiet(self, rounds=40):
+        """Let everything that is due happen, and return the version the cluster came to rest at."""
+        seen, still = -1, 0
+        while still < rounds:
+            await asyncio.sleep(0)
+            version = self.api.reader.version
+            still = still + 1 if version == seen else 0
+            seen = version
+        return seen
+
+    async def reasons(self, name):
+        """Return (reason, message) of the events about an object."""
+        await self.quiet()
+        events = sorted(
+            await self.items(EVENTS), key=lambda event: int(event["metadata"]["resourceVersion"])
+        )
+        return [
+            (event["reason"], event["message"])
+            for event in events
+            if event["involvedObject"]["name"] == name
+        ]
+
+
+@pytest.fixture
+async def cluster(tmp_path) -> AsyncIterator[Cluster]:
+    clock = SystemClock()
+    api = open_api(None, clock=clock)
+    made = Cluster(api, clock, tmp_path / "volumes")
+    await made.create(NAMESPACES, {"metadata": {"name": NAMESPACE}} | _kind("Namespace"), None)
+    await made.create(NODES, {"metadata": {"name": NODE}} | _kind("Node"), None)
+    node = await made.get(NODES, NODE, None)
+    await made.objects.update(
+        NODES,
+        {**node, "status": {"allocatable": {"cpu": "64", "memory": "256Gi"}}},
+        manager="test",
+        subresource="status",
+    )
+    tasks = [
+        asyncio.create_task(run_controllers(made.objects, made.machine, clock, made.settings)),
+        asyncio.create_task(made.machine.run()),
+    ]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        api.close()
+        for result in ended:
+            assert isinstance(result, asyncio.CancelledError), result
+
+
+def _kind(kind, version="v1"):
+    return {"apiVersion": version, "kind": kind}
+
+
+def deployment(name="web", *, replicas=2, outcome="ready", image="app:1", **spec):
+    """Return a Deployment as the API server would have completed it."""
+    return _kind("Deployment", "apps/v1") | {
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
+            },
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
+            "template": {
+                "metadata": {
+                    "labels": {"app": name},
+                    "annotations": {"pretend/outcome": outcome},
+                },
+                "spec": {"containers": [{"name": "app", "image": image}]},
+            },
+            **spec,
+        },
+    }
+
+
+def condition(obj, kind):
+    found = [c for c in (obj.get("status") or {}).get("conditions") or [] if c["type"] == kind]
+    return (found[0]["status"], found[0].get("reason")) if found else None
