@@ -33,24 +33,31 @@ def _public(key: object) -> bytes:
 
 
 def _mismatch(certificate: x509.Certificate, host: str) -> str:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return f"x509: certificate is not valid for any names, but wanted to match {host}"
-    addresses = [str(found) for found in extension.value.get_values_for_type(x509.IPAddress)]
-    hosts = extension.value.get_values_for_type(x509.DNSName)
+    addresses, hosts = _names(certificate)
     if _is_address(host):
         if host in addresses:
             return ""
-        listed = ", ".join(addresses)
-        if not listed:
-            return f"x509: cannot validate certificate for {host} because it doesn't contain any IP SANs"
-        return f"x509: certificate is valid for {listed}, not {host}"
+        if not addresses:
+            return (
+                f"x509: cannot validate certificate for {host} because it doesn't contain any "
+                "IP SANs"
+            )
+        return f"x509: certificate is valid for {', '.join(addresses)}, not {host}"
     if any(_covers(pattern, host) for pattern in hosts):
         return ""
     if not hosts:
         return f"x509: certificate is not valid for any names, but wanted to match {host}"
     return f"x509: certificate is valid for {', '.join(hosts)}, not {host}"
+
+
+def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    """Return the addresses and the DNS names that a certificate is for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [], []
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    return addresses, found.get_values_for_type(x509.DNSName)
 
 
 def _is_address(host: str) -> bool:

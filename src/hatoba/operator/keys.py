@@ -15,14 +15,14 @@ from hatoba.operator.model import ManagedKeys
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase + "-"
 
-SECRET_KEY: Final = "SECRET_KEY"
-DATABASE_SECRET_KEY: Final = "DATABASE_SECRET_KEY"
+SECRET_KEY: Final = "SECRET_KEY"  # noqa: S105 -- a key, not its value
+DATABASE_SECRET_KEY: Final = "DATABASE_SECRET_KEY"  # noqa: S105 -- a key, not its value
 DB_URI: Final = "DB_URI"
-DB_ROOT_PASSWORD: Final = "DB_ROOT_PW"
+DB_ROOT_PASSWORD: Final = "DB_ROOT_PW"  # noqa: S105 -- a key, not its value
 SCANNER_PSK: Final = "SECURITY_SCANNER_V4_PSK"
-CLAIR_DB_PASSWORD: Final = "CLAIR_DB_PASSWORD"
-CLAIR_DB_ROOT_PASSWORD: Final = "CLAIR_DB_ROOT_PW"
-EDITOR_PASSWORD: Final = "CONFIG_EDITOR_PASSWORD"
+CLAIR_DB_PASSWORD: Final = "CLAIR_DB_PASSWORD"  # noqa: S105 -- a key, not its value
+CLAIR_DB_ROOT_PASSWORD: Final = "CLAIR_DB_ROOT_PW"  # noqa: S105 -- a key, not its value
+EDITOR_PASSWORD: Final = "CONFIG_EDITOR_PASSWORD"  # noqa: S105 -- a key, not its value
 
 _LENGTHS: Final = {
     SECRET_KEY: 80,

@@ -45,7 +45,7 @@ def make(
     app: bool = False,
     **content: object,
 ) -> JsonObject:
-    """Return an object named `<registry>-<suffix>`; `content` becomes its other top-level fields."""
+    """Return an object named `<registry>-<suffix>`; `content` is its other top-level fields."""
     return {
         "apiVersion": API_VERSIONS[kind],
         "kind": kind,
@@ -55,20 +55,15 @@ def make(
             "labels": labels(plan, label=label, app=app),
             "annotations": annotations(plan)
             | ({names.COMPONENT_KEY: component} if component else {}),
-            "ownerReferences": [owner_reference(plan)],
+            "ownerReferences": [owner(plan.name, uid=plan.uid)],
         },
         **content,
     }
 
 
-def owner_reference(plan: RegistryPlan) -> JsonObject:
+def owner(registry: str, *, uid: str) -> JsonObject:
     """Return the reference that lets the cluster collect an object with its registry."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "name": plan.name,
-        "uid": plan.uid,
-    }
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": registry, "uid": uid}
 
 
 def labels(plan: RegistryPlan, *, label: str = "", app: bool = False) -> dict[str, str]:

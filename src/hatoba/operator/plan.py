@@ -30,7 +30,10 @@ from hatoba.operator.model import (
 
 CONFIG_KEY: Final = "config.yaml"
 _UNAVAILABLE: Final = {
-    "route": (Reason.ROUTE_DEPENDENCY, "cannot use `route` component when `Route` API not available"),
+    "route": (
+        Reason.ROUTE_DEPENDENCY,
+        "cannot use `route` component when `Route` API not available",
+    ),
     "tls": (Reason.ROUTE_DEPENDENCY, "cannot use `tls` component when `Route` API not available"),
     "monitoring": (
         Reason.MONITORING_DEPENDENCY,

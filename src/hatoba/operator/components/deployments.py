@@ -35,8 +35,8 @@ def judge(owned: Owned, name: str, *, absent: str, foreign: str) -> Verdict:
 def rolled_out(found: JsonObject) -> bool:
     """Tell whether every pod of a Deployment is of its newest template, and available."""
     status = found.get("status", {})
-    wanted = found["spec"].get("replicas", 1)
-    return (
+    wanted: int = found["spec"].get("replicas", 1)
+    return bool(
         status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
         and status.get("updatedReplicas", 0) == wanted
         and status.get("replicas", 0) == wanted

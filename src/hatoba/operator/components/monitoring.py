@@ -31,8 +31,10 @@ _PANELS: Final = (
     ("API requests", 'sum(rate(quay_request_duration_seconds_count{service="$service"}[5m]))'),
     (
         "API latency, 95th percentile",
-        "histogram_quantile(0.95, sum by (le) "
-        '(rate(quay_request_duration_seconds_bucket{service="$service"}[5m])))',
+        (
+            "histogram_quantile(0.95, sum by (le) "
+            '(rate(quay_request_duration_seconds_bucket{service="$service"}[5m])))'
+        ),
     ),
 )
 
@@ -110,9 +112,7 @@ def _reader(plan: RegistryPlan, *, role: str, binding: str, account: str) -> lis
                 "kind": "Role",
                 "name": plan.prefix + role,
             },
-            subjects=[
-                {"kind": "ServiceAccount", "name": account, "namespace": PLATFORM_NAMESPACE}
-            ],
+            subjects=[{"kind": "ServiceAccount", "name": account, "namespace": PLATFORM_NAMESPACE}],
         ),
     ]
 

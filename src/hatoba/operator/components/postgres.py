@@ -35,7 +35,9 @@ def database_pod(
                         "POSTGRESQL_DATABASE", secret=credentials, key="database-name"
                     ),
                     objects.secret_variable(
-                        "POSTGRESQL_ADMIN_PASSWORD", secret=credentials, key="database-root-password"
+                        "POSTGRESQL_ADMIN_PASSWORD",
+                        secret=credentials,
+                        key="database-root-password",
                     ),
                     objects.secret_variable(
                         "POSTGRESQL_PASSWORD", secret=credentials, key="database-password"

@@ -1,0 +1,205 @@
+"""Bring the cluster to what was rendered, with as few writes as possible.
+
+An object is applied when it differs from what was applied last, or when somebody changed what we
+apply; else it costs no request. Replicas belong to a second field manager, and Jobs to the
+version they were made for.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from hatoba.kernel.clock import Clock
+from hatoba.kernel.errors import Conflict, HatobaError
+from hatoba.kernel.json import JsonObject, JsonValue
+from hatoba.operator import names
+from hatoba.operator.components.deployments import condition_of, rolled_out
+from hatoba.operator.kubernetes import Cluster
+from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
+from hatoba.operator.render import Rendered
+from hatoba.operator.status import is_current_job
+
+log = structlog.get_logger()
+
+JOB_RETRY: Final = timedelta(minutes=5)
+_MINIMUM: Final = {"quay-app": 2, "quay-mirror": 2, "clair-app": 2}
+"""Deployments that have more than one pod, and how many at least."""
+
+
+class Applier:
+    """Writes rendered objects."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def apply(self, plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> None:
+        """Create and change what differs.
+
+        Raises:
+            RolloutBlocked: the cluster refuses an object.
+        """
+        for obj in wanted:
+            try:
+                await self._bring(plan, obj, owned.get(obj["kind"], obj["metadata"]["name"]))
+            except Conflict:
+                raise
+            except HatobaError as error:
+                raise RolloutBlocked(
+                    Reason.CREATION_FAILED,
+                    "all Kubernetes objects not created/updated successfully: "
+                    f"{obj['kind']} {obj['metadata']['name']}: {error.message}",
+                ) from error
+
+    async def _bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> None:
+        suffix = obj["metadata"]["name"].removeprefix(plan.prefix)
+        if obj["kind"] == "Job":
+            await self._bring_job(plan, obj, live)
+        elif obj["kind"] == "Deployment" and suffix in _MINIMUM:
+            await self._bring_scaled(plan, obj, live, minimum=_MINIMUM[suffix])
+        elif differs(obj, live):
+            await self._cluster.apply(stamped(obj))
+
+    async def _bring_job(
+        self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
+    ) -> None:
+        """Create a Job once per version; a template that changed is no reason to run it again."""
+        if live is None:
+            if plan.migrating:
+                await self._create_job(obj)
+            return
+        if is_current_job(live, plan) and not self._worth_another_try(obj, live):
+            return
+        if plan.migrating and not live["metadata"].get("deletionTimestamp"):
+            metadata = live["metadata"]
+            log.info("job removed", namespace=metadata["namespace"], job=metadata["name"])
+            await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
+
+    async def _create_job(self, obj: JsonObject) -> None:
+        try:
+            await self._cluster.create(stamped(obj))
+        except Conflict:
+            # The informer is behind: it exists, or its predecessor is still being deleted.
+            log.debug("job exists", job=obj["metadata"]["name"])
+
+    def _worth_another_try(self, obj: JsonObject, live: JsonObject) -> bool:
+        """Tell whether a failed Job may succeed now: it would run differently, or time passed."""
+        failed = condition_of(live, "Failed")
+        if failed is None or failed.get("status") != "True":
+            return False
+        since = datetime.fromisoformat(failed["lastTransitionTime"])
+        changed = _digest(obj) != _applied(live)
+        return changed or self._clock.now() - since > JOB_RETRY
+
+    async def _bring_scaled(
+        self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None, *, minimum: int
+    ) -> None:
+        """Apply a Deployment without its replicas, and set these where they are still ours.
+
+        A Deployment has to be created with a number, or pods would start before the database is
+        migrated: that number is handed over to the second manager before it is left out.
+        """
+        name, namespace = obj["metadata"]["name"], plan.namespace
+        replicas = 0 if plan.migrating and name.endswith("quay-app") else minimum
+        if live is None:
+            first = stamped(obj)
+            first["spec"] = {**obj["spec"], "replicas": replicas}
+            live = await self._cluster.apply(first)
+        if names.FIELD_MANAGER in replica_owners(live):
+            await self._cluster.apply(
+                {
+                    "apiVersion": obj["apiVersion"],
+                    "kind": "Deployment",
+                    "metadata": {"name": name, "namespace": namespace},
+                    "spec": {"replicas": live["spec"]["replicas"]},
+                },
+                manager=names.SCALE_MANAGER,
+            )
+            live = await self._cluster.apply(stamped(obj))
+        elif differs(obj, live):
+            live = await self._cluster.apply(stamped(obj))
+        owners = replica_owners(live)
+        if not live["spec"].get("replicas", 1) and replicas and owners <= {names.SCALE_MANAGER}:
+            log.info("scaled up", namespace=namespace, deployment=name, replicas=replicas)
+            await self._cluster.scale(name, replicas, namespace=namespace)
+
+    async def remove_outdated(self, rendered: Rendered, owned: Owned) -> None:
+        """Delete generated Secrets of former content, once no pod runs with them."""
+        wanted = {obj["metadata"]["name"] for obj in rendered.objects if obj["kind"] == "Secret"}
+        outdated = [
+            obj["metadata"]
+            for obj in owned.of_kind("Secret")
+            if names.GENERATED_ANNOTATION in (obj["metadata"].get("annotations") or {})
+            and obj["metadata"]["name"] not in wanted
+        ]
+        if not outdated or not all(map(rolled_out, owned.of_kind("Deployment"))):
+            return
+        if any(not _finished(job) for job in owned.of_kind("Job")):
+            return
+        for metadata in outdated:
+            log.info("secret outdated", namespace=metadata["namespace"], secret=metadata["name"])
+            await self._cluster.delete("Secret", metadata["name"], namespace=metadata["namespace"])
+
+
+def _finished(job: JsonObject) -> bool:
+    return any(
+        (found := condition_of(job, kind)) is not None and found.get("status") == "True"
+        for kind in ("Complete", "Failed")
+    )
+
+
+def stamped(obj: JsonObject) -> JsonObject:
+    """Return the object with a digest of its content, by which it is known later."""
+    metadata = obj["metadata"]
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        names.APPLIED_ANNOTATION: _digest(obj),
+    }
+    return {**obj, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _digest(obj: JsonObject) -> str:
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _applied(live: JsonObject) -> str:
+    annotations = live["metadata"].get("annotations") or {}
+    return str(annotations.get(names.APPLIED_ANNOTATION, ""))
+
+
+def differs(wanted: JsonObject, live: JsonObject | None) -> bool:
+    """Tell whether an object has to be applied."""
+    return live is None or _digest(wanted) != _applied(live) or not contains(live, wanted)
+
+
+def contains(live: JsonValue, wanted: JsonValue) -> bool:
+    """Tell whether everything wanted is there; defaults and others' fields may be there too."""
+    if isinstance(wanted, dict):
+        if not isinstance(live, dict):
+            return not wanted
+        return all(
+            contains(live[key], value) if key in live else value in ({}, [], "", None)
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list) and isinstance(live, list):
+        if len(live) == len(wanted):
+            return all(contains(have, want) for have, want in zip(live, wanted, strict=True))
+        # Somebody may have added an element of his own, as admission plugins do.
+        return len(live) > len(wanted) and all(
+            any(contains(have, want) for have in live) for want in wanted
+        )
+    return bool(live == wanted)
+
+
+def replica_owners(deployment: JsonObject) -> set[str]:
+    """Return the field managers that hold `spec.replicas`."""
+    return {
+        str(entry.get("manager"))
+        for entry in deployment["metadata"].get("managedFields") or []
+        if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    }

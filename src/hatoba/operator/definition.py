@@ -1,0 +1,95 @@
+"""Generate the CustomResourceDefinition of QuayRegistry from its types.
+
+`python -m hatoba.operator.definition` prints it; a test compares that with deploy/crd.
+"""
+
+import sys
+
+import yaml
+
+from hatoba.kernel.json import JsonObject, JsonValue
+from hatoba.operator import names
+from hatoba.operator.types import QuayRegistry
+
+_COLUMNS = (
+    ("Version", "string", ".status.currentVersion"),
+    ("Endpoint", "string", ".status.registryEndpoint"),
+    ("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
+
+
+def definition() -> JsonObject:
+    """Return the CustomResourceDefinition."""
+    schema = QuayRegistry.model_json_schema()
+    structural = _structural(schema, schema.get("$defs", {}))
+    structural["properties"] |= {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"quayregistries.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": "quayregistries",
+                "singular": "quayregistry",
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": structural},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": kind, "jsonPath": path}
+                        for name, kind, path in _COLUMNS
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def _structural(schema: JsonObject, definitions: JsonObject) -> JsonObject:
+    """Turn pydantic's JSON schema into a structural one: no references, unions or titles."""
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return _structural({**target, **rest}, definitions)
+    if "anyOf" in schema:
+        chosen = next(option for option in schema["anyOf"] if option.get("type") != "null")
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        return _structural({**chosen, **rest}, definitions)
+    found: JsonObject = {}
+    for key, value in schema.items():
+        if key not in ("title", "default", "$defs") and value is not False:
+            found[key] = _part(key, value, definitions)
+    return dict(sorted(found.items()))
+
+
+def _part(key: str, value: JsonValue, definitions: JsonObject) -> JsonValue:
+    if key == "properties":
+        return {name: _structural(part, definitions) for name, part in sorted(value.items())}
+    if key in ("items", "additionalProperties") and isinstance(value, dict):
+        return _structural(value, definitions)
+    if key == "description":
+        return " ".join(value.split())
+    return value
+
+
+def main() -> None:
+    """Print the definition as YAML."""
+    text = yaml.safe_dump(definition(), sort_keys=False, width=100)
+    sys.stdout.write("# Generated from hatoba.operator.types; do not edit.\n" + text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Every call that the operator makes to Kubernetes, over lightkube.
+
+Objects are plain JSON dictionaries: what others wrote into them survives. Errors of the client
+library become errors of ours here and nowhere else.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+from lightkube import AsyncClient, KubeConfig
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.operators import exists
+from lightkube.types import CascadeType, PatchType
+
+from hatoba.kernel.errors import Conflict, Gone, HatobaError, InvalidInput, NotFound, Unavailable
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
+
+ALL_NAMESPACES: Final = "*"
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TIMEOUT_SECONDS: Final = 30.0
+_WATCH_SECONDS: Final = 290
+"""After so long the server ends a watch, so that a connection that died unseen is noticed."""
+
+_NAMESPACED: Final = {
+    names.KIND: (names.GROUP, names.VERSION, "quayregistries"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Secret": ("", "v1", "secrets"),
+    "Service": ("", "v1", "services"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
+    "Event": ("", "v1", "events"),
+    "Deployment": ("apps", "v1", "deployments"),
+    "Job": ("batch", "v1", "jobs"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "Lease": ("coordination.k8s.io", "v1", "leases"),
+    "Role": ("rbac.authorization.k8s.io", "v1", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io", "v1", "rolebindings"),
+    "Route": ("route.openshift.io", "v1", "routes"),
+    "ObjectBucketClaim": ("objectbucket.io", "v1alpha1", "objectbucketclaims"),
+    "ServiceMonitor": ("monitoring.coreos.com", "v1", "servicemonitors"),
+    "PrometheusRule": ("monitoring.coreos.com", "v1", "prometheusrules"),
+}
+_GLOBAL: Final = {"Namespace": ("", "v1", "namespaces")}
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Listing:
+    """Objects, and the version from which a watch goes on without a gap."""
+
+    items: list[JsonObject]
+    resource_version: str
+
+
+class Cluster:
+    """The verbs, by kind. Raises the kinds of `kernel.errors` with the server's own message."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._resources: dict[str, Any] = {
+            kind: create_namespaced_resource(group, version, kind, plural)
+            for kind, (group, version, plural) in _NAMESPACED.items()
+        } | {
+            kind: create_global_resource(group, version, kind, plural)
+            for kind, (group, version, plural) in _GLOBAL.items()
+        }
+        self.writes = 0
+        """How many changing requests were sent; a converged pass adds none."""
+
+    async def find(
+        self, kind: str, name: str, *, namespace: str | None = None
+    ) -> JsonObject | None:
+        """Return an object, None when it does not exist."""
+        try:
+            return await self.get(kind, name, namespace=namespace)
+        except NotFound:
+            return None
+
+    async def get(self, kind: str, name: str, *, namespace: str | None = None) -> JsonObject:
+        """Return an object."""
+        with _translated():
+            found = await self._client.get(self._resources[kind], name, **_in(namespace))
+        return _typed(found, kind, self._resources[kind])
+
+    async def list(self, kind: str, *, namespace: str = "", labelled: bool = False) -> Listing:
+        """Return all objects of a kind; with `labelled`, those that belong to registries."""
+        with _translated():
+            pages = self._client.list(
+                self._resources[kind],
+                namespace=namespace or ALL_NAMESPACES,
+                labels={names.REGISTRY_LABEL: exists()} if labelled else None,
+            )
+            items = [_typed(item, kind, self._resources[kind]) async for item in pages]
+        return Listing(items=items, resource_version=pages.resourceVersion)
+
+    async def watch(
+        self, kind: str, *, since: str, namespace: str = "", labelled: bool = False
+    ) -> AsyncIterator[tuple[str, JsonObject]]:
+        """Yield (ADDED | MODIFIED | DELETED, object) until the connection fails."""
+        with _translated():
+            async for event, found in self._client.watch(
+                self._resources[kind],
+                namespace=namespace or ALL_NAMESPACES,
+                labels={names.REGISTRY_LABEL: exists()} if labelled else None,
+                resource_version=since,
+                server_timeout=_WATCH_SECONDS,
+            ):
+                if event != "BOOKMARK":
+                    yield event, _typed(found, kind, self._resources[kind])
+
+    async def apply(self, obj: JsonObject, *, manager: str = names.FIELD_MANAGER) -> JsonObject:
+        """Apply an object on the server, taking over fields that others set."""
+        resource = self._resources[obj["kind"]]
+        metadata = obj["metadata"]
+        self.writes += 1
+        with _translated():
+            found = await self._client.patch(
+                resource,
+                metadata["name"],
+                obj,
+                patch_type=PatchType.APPLY,
+                field_manager=manager,
+                force=True,
+                **_in(metadata.get("namespace")),
+            )
+        return _typed(found, obj["kind"], resource)
+
+    async def create(self, obj: JsonObject) -> JsonObject:
+        """Create an object.
+
+        Raises:
+            Conflict: it exists.
+        """
+        resource = self._resources[obj["kind"]]
+        self.writes += 1
+        with _translated():
+            found = await self._client.create(resource(obj), field_manager=names.FIELD_MANAGER)
+        return _typed(found, obj["kind"], resource)
+
+    async def replace(self, obj: JsonObject, *, subresource: str = "") -> JsonObject:
+        """Replace an object, or its status, if it is still at the version that `obj` names."""
+        resource = self._resources[obj["kind"]]
+        target = resource.Status if subresource == "status" else resource
+        self.writes += 1
+        with _translated():
+            found = await self._client.replace(
+                target(obj), obj["metadata"]["name"], field_manager=names.FIELD_MANAGER
+            )
+        return _typed(found, obj["kind"], resource)
+
+    async def merge(
+        self, kind: str, name: str, patch: JsonObject, *, namespace: str | None = None
+    ) -> JsonObject:
+        """Apply a JSON merge patch; a resourceVersion in it is a precondition."""
+        self.writes += 1
+        with _translated():
+            found = await self._client.patch(
+                self._resources[kind],
+                name,
+                patch,
+                patch_type=PatchType.MERGE,
+                field_manager=names.FIELD_MANAGER,
+                **_in(namespace),
+            )
+        return _typed(found, kind, self._resources[kind])
+
+    async def scale(self, name: str, replicas: int, *, namespace: str) -> None:
+        """Set the number of a Deployment's pods, through its scale."""
+        self.writes += 1
+        with _translated():
+            await self._client.patch(
+                self._resources["Deployment"].Scale,
+                name,
+                {"spec": {"replicas": replicas}},
+                namespace=namespace,
+                patch_type=PatchType.MERGE,
+                field_manager=names.SCALE_MANAGER,
+            )
+
+    async def delete(self, kind: str, name: str, *, namespace: str | None = None) -> None:
+        """Delete an object, its dependents after it; one that is gone already is fine."""
+        self.writes += 1
+        try:
+            with _translated():
+                await self._client.delete(
+                    self._resources[kind], name, cascade=CascadeType.BACKGROUND, **_in(namespace)
+                )
+        except NotFound:
+            return
+
+
+def _in(namespace: str | None) -> dict[str, Any]:
+    return {} if namespace is None else {"namespace": namespace}
+
+
+def _typed(found: Any, kind: str, resource: Any) -> JsonObject:
+    """Return a plain dictionary that names its kind: items of a list leave that out."""
+    base = resource._api_info.resource  # noqa: SLF001 -- lightkube has no other way to ask
+    return {**found, "apiVersion": base.api_version.lstrip("/"), "kind": kind}
+
+
+class _Translation:
+    """Turns the client library's errors into ours."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, HatobaError):
+            return
+        if isinstance(error, httpx2.HTTPStatusError):
+            raise _status_error(error) from error
+        if isinstance(error, (httpx2.HTTPError, OSError, ssl.SSLError)):
+            raise Unavailable(f"the Kubernetes API does not answer: {error!r}") from error
+
+
+def _translated() -> _Translation:
+    return _Translation()
+
+
+def _status_error(error: httpx2.HTTPStatusError) -> HatobaError:
+    if isinstance(error, ApiError):
+        code, message = error.status.code or 500, error.status.message or str(error)
+    else:
+        code, message = error.response.status_code, str(error)
+    kinds: dict[int, type[HatobaError]] = {404: NotFound, 409: Conflict, 410: Gone}
+    if code in kinds:
+        return kinds[code](message)
+    return InvalidInput(message) if code < 500 and code != 429 else Unavailable(message)
+
+
+class NoCluster(Unavailable):
+    """Nothing says which cluster to talk to."""
+
+
+def load_configuration(*, kubeconfig: str, service_account: Path) -> KubeConfig:
+    """Find the cluster: an explicit kubeconfig, the pod's own account, or the user's default.
+
+    Raises:
+        NoCluster: none of them is there.
+    """
+    try:
+        if kubeconfig:
+            return KubeConfig.from_file(kubeconfig)
+        if (service_account / "token").is_file():
+            return KubeConfig.from_service_account(service_account)
+        return KubeConfig.from_env()
+    except (ConfigError, OSError, KeyError) as error:
+        raise NoCluster(f"no cluster to talk to: {error}") from error
+
+
+@asynccontextmanager
+async def connected(configuration: KubeConfig) -> AsyncIterator[Cluster]:
+    """Open a client for as long as the context lasts."""
+    async with AsyncClient(
+        config=configuration,
+        timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
+        trust_env=False,
+    ) as client:
+        yield Cluster(client)

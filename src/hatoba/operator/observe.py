@@ -1,0 +1,105 @@
+"""Find out what is there for one registry.
+
+Owned objects come from the informers. The registry itself, its bundle and its keys are read
+live: acting on old copies of these would write old secrets.
+"""
+
+import base64
+from collections.abc import Mapping
+
+from hatoba.kernel.errors import HatobaError, NotFound
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import keys, names
+from hatoba.operator.kubernetes import Cluster
+from hatoba.operator.model import DATA_STORE, Bucket, Capabilities, OperatorSettings, Owned
+from hatoba.operator.plan import Observation
+from hatoba.operator.runtime.informer import Informer
+
+
+class Observer:
+    """Looks at the cluster on behalf of a pass."""
+
+    def __init__(
+        self, cluster: Cluster, informers: Mapping[str, Informer], *, settings: OperatorSettings
+    ) -> None:
+        self._cluster = cluster
+        self._informers = informers
+        self._settings = settings
+
+    async def observe(self, registry: JsonObject) -> Observation:
+        """Return all that a plan needs to know."""
+        metadata = registry["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
+        bundle, fault = await self._bundle(registry, namespace)
+        stored = await self._cluster.find("Secret", keys.secret_name(name), namespace=namespace)
+        owned = self.owned(registry)
+        return Observation(
+            registry=registry,
+            bundle=bundle,
+            bundle_error=fault,
+            stored_keys=keys.decode(stored) if stored is not None else {},
+            capabilities=await self._capabilities(),
+            owned=owned,
+            bucket=await self._bucket(owned, f"{name}-{DATA_STORE}", namespace),
+        )
+
+    def owned(self, registry: JsonObject) -> Owned:
+        """Return what exists for a registry, as far as the informers know."""
+        metadata = registry["metadata"]
+        namespaces = (metadata["namespace"], names.MONITORING_NAMESPACE)
+        return Owned(
+            (
+                obj
+                for informer in self._informers.values()
+                for obj in informer.objects()
+                if (obj["metadata"].get("labels") or {}).get(names.REGISTRY_LABEL)
+                == metadata["name"]
+                and obj["metadata"].get("namespace") in namespaces
+            ),
+            owner_uid=metadata["uid"],
+        )
+
+    async def _bundle(self, registry: JsonObject, namespace: str) -> tuple[JsonObject | None, str]:
+        wanted = registry["spec"]["configBundleSecret"]
+        try:
+            return await self._cluster.get("Secret", wanted, namespace=namespace), ""
+        except NotFound as error:
+            return None, error.message
+
+    async def _capabilities(self) -> Capabilities:
+        monitoring = (
+            not self._settings.watch_namespace
+            and self._offered("ServiceMonitor")
+            and self._offered("PrometheusRule")
+            and await self._cluster.find("Namespace", names.MONITORING_NAMESPACE) is not None
+        )
+        return Capabilities(
+            routes=self._offered("Route"),
+            object_buckets=self._offered("ObjectBucketClaim"),
+            monitoring=monitoring,
+        )
+
+    def _offered(self, kind: str) -> bool:
+        return self._informers[kind].offered
+
+    async def _bucket(self, owned: Owned, claim: str, namespace: str) -> Bucket | None:
+        """Read the address and credentials that a bound claim was given."""
+        if owned.get("ObjectBucketClaim", claim) is None:
+            return None
+        secret = await self._cluster.find("Secret", claim, namespace=namespace)
+        config = await self._cluster.find("ConfigMap", claim, namespace=namespace)
+        if secret is None or config is None:
+            return None
+        try:
+            return Bucket(
+                host=config["data"]["BUCKET_HOST"],
+                name=config["data"]["BUCKET_NAME"],
+                access_key=base64.b64decode(secret["data"]["AWS_ACCESS_KEY_ID"]).decode(),
+                secret_key=base64.b64decode(secret["data"]["AWS_SECRET_ACCESS_KEY"]).decode(),
+            )
+        except KeyError as error:
+            raise BucketIncomplete(f"bucket claim {claim} lacks {error}") from error
+
+
+class BucketIncomplete(HatobaError):
+    """The provisioner has not filled in the claim's Secret and ConfigMap yet."""

@@ -1,0 +1,71 @@
+"""What a registry leaves outside its namespace, where no owner reference reaches.
+
+That is a dashboard among those of the cluster's console, and labels on the namespace that switch
+monitoring on. The finalizer is set before either exists, and removed after both are gone.
+"""
+
+from hatoba.kernel.errors import Conflict
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
+from hatoba.operator.components.monitoring import dashboard_name
+from hatoba.operator.kubernetes import Cluster
+from hatoba.operator.model import OperatorSettings, RegistryPlan
+
+
+class Outside:
+    """Prepares and removes what owner references cannot."""
+
+    def __init__(self, cluster: Cluster, *, settings: OperatorSettings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+
+    async def prepare(self, plan: RegistryPlan, registry: JsonObject) -> None:
+        """Set finalizer and labels, if the registry is to be monitored."""
+        if not plan.manages("monitoring"):
+            return
+        await self._set_finalizers(registry, add=True)
+        namespace = await self._cluster.get("Namespace", plan.namespace)
+        labels = namespace["metadata"].get("labels") or {}
+        if labels.get(names.CLUSTER_MONITORING_LABEL) != "true":
+            wanted = {names.CLUSTER_MONITORING_LABEL: "true", names.MANAGED_NAMESPACE_LABEL: "true"}
+            await self._cluster.merge("Namespace", plan.namespace, {"metadata": {"labels": wanted}})
+
+    async def clean_up(self, registry: JsonObject) -> None:
+        """Remove what was prepared for a registry that is being deleted."""
+        metadata = registry["metadata"]
+        if names.FINALIZER not in (metadata.get("finalizers") or []):
+            return
+        if not self._settings.watch_namespace:
+            await self._remove_labels(metadata["namespace"])
+            name = dashboard_name(metadata["name"])
+            found = await self._cluster.find(
+                "ConfigMap", name, namespace=names.MONITORING_NAMESPACE
+            )
+            if found is not None:
+                await self._cluster.delete("ConfigMap", name, namespace=names.MONITORING_NAMESPACE)
+        await self._set_finalizers(registry, add=False)
+
+    async def _remove_labels(self, namespace: str) -> None:
+        others = await self._cluster.list(names.KIND, namespace=namespace)
+        found = await self._cluster.find("Namespace", namespace)
+        if found is None or len(others.items) > 1:
+            return
+        if names.MANAGED_NAMESPACE_LABEL in (found["metadata"].get("labels") or {}):
+            gone = dict.fromkeys((names.CLUSTER_MONITORING_LABEL, names.MANAGED_NAMESPACE_LABEL))
+            await self._cluster.merge("Namespace", namespace, {"metadata": {"labels": gone}})
+
+    async def _set_finalizers(self, registry: JsonObject, *, add: bool) -> None:
+        metadata = registry["metadata"]
+        present = list(metadata.get("finalizers") or [])
+        if add == (names.FINALIZER in present):
+            return
+        wanted = [found for found in present if found != names.FINALIZER]
+        if add:
+            wanted.append(names.FINALIZER)
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": wanted}}
+        changed = await self._cluster.merge(
+            names.KIND, metadata["name"], patch, namespace=metadata["namespace"]
+        )
+        if changed["metadata"]["uid"] != metadata["uid"]:
+            raise Conflict(f"{metadata['name']} was replaced by another registry of that name")
+        registry["metadata"] = changed["metadata"]

@@ -1,0 +1,252 @@
+"""The operator's process: builds its parts, runs them, and ends them in order.
+
+Readiness means that the informers have seen the cluster; a second replica is ready too, and
+waits for the lease. On SIGTERM no new pass starts, running ones finish, and the lease is given
+back, so that the next operator starts at once.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from hatoba.kernel.clock import Clock
+from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
+from hatoba.operator.endpoints import (
+    health_application,
+    metrics_application,
+    reconfigure_application,
+)
+from hatoba.operator.kubernetes import Cluster, connected, load_configuration
+from hatoba.operator.model import Images, OperatorSettings
+from hatoba.operator.observe import Observer
+from hatoba.operator.reconciler import Reconciler
+from hatoba.operator.reconfigure import Reconfigurer
+from hatoba.operator.runtime.controller import Controller, Key
+from hatoba.operator.runtime.election import Election
+from hatoba.operator.runtime.informer import Informer
+from hatoba.operator.runtime.queue import WorkQueue
+from hatoba.serving.listeners import listening
+
+log = structlog.get_logger()
+
+OWNED_KINDS: Final = (
+    "ServiceAccount",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "Job",
+    "HorizontalPodAutoscaler",
+    "ObjectBucketClaim",
+    "Route",
+    "Role",
+    "RoleBinding",
+    "ServiceMonitor",
+    "PrometheusRule",
+)
+DRAIN_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ProcessSettings:
+    """What the command line and the environment say about the process itself."""
+
+    operator: OperatorSettings
+    kubeconfig: str = ""
+    service_account: Path
+    identity: str
+    elect: bool
+    bind: str
+    """Where the endpoints listen, unless an address names a host itself."""
+    metrics_address: str = ":8080"
+    health_address: str = ":8081"
+    reconfigure_address: str = ":7071"
+
+
+def operator_settings(environment: Mapping[str, str], *, namespace: str = "") -> OperatorSettings:
+    """Read the operator's variables, with Quay's names."""
+    defaults = Images()
+    quay = environment.get("RELATED_IMAGE_COMPONENT_QUAY", defaults.quay)
+    return OperatorSettings(
+        quay_version=environment.get("QUAY_VERSION", names.DEFAULT_QUAY_VERSION),
+        namespace=environment.get("MY_POD_NAMESPACE", ""),
+        watch_namespace=namespace,
+        endpoint_override=environment.get("DEV_OPERATOR_ENDPOINT", ""),
+        images=Images(
+            quay=quay,
+            clair=environment.get("RELATED_IMAGE_COMPONENT_CLAIR", quay),
+            postgres=environment.get("RELATED_IMAGE_COMPONENT_POSTGRES", defaults.postgres),
+            clair_postgres=environment.get(
+                "RELATED_IMAGE_COMPONENT_CLAIRPOSTGRES", defaults.clair_postgres
+            ),
+            redis=environment.get("RELATED_IMAGE_COMPONENT_REDIS", defaults.redis),
+        ),
+        skip_resource_requests=environment.get("SKIP_RESOURCE_REQUESTS", "") == "true",
+        red_hat_branding=environment.get("QUAY_DEFAULT_BRANDING", "") == "redhat",
+    )
+
+
+class Operator:
+    """Informers, queue and workers over one cluster."""
+
+    def __init__(self, cluster: Cluster, *, settings: OperatorSettings, clock: Clock) -> None:
+        self.queue: WorkQueue[Key] = WorkQueue()
+        scope = settings.watch_namespace
+        self._registries = Informer(
+            cluster, names.KIND, changed=self._registry_changed, namespace=scope, labelled=False
+        )
+        self._owned = {
+            kind: Informer(cluster, kind, changed=self._owned_changed, namespace=scope)
+            for kind in OWNED_KINDS
+        }
+        observer = Observer(cluster, self._owned, settings=settings)
+        self.reconciler = Reconciler(cluster, observer, settings=settings, clock=clock)
+        self.controller = Controller(self.reconciler.reconcile, queue=self.queue, clock=clock)
+
+    @property
+    def informers(self) -> tuple[Informer, ...]:
+        """Everything that is watched."""
+        return (self._registries, *self._owned.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """True when every informer has its first answer."""
+        return all(informer.synced.is_set() for informer in self.informers)
+
+    async def wait_ready(self) -> None:
+        """Wait for that."""
+        for informer in self.informers:
+            await informer.synced.wait()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Keep the informers running for as long as the context lasts."""
+        tasks = [asyncio.create_task(informer.run()) for informer in self.informers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.queue.close()
+
+    def _registry_changed(self, obj: JsonObject) -> None:
+        metadata = obj["metadata"]
+        self.queue.add((metadata["namespace"], metadata["name"]))
+
+    def _owned_changed(self, obj: JsonObject) -> None:
+        metadata = obj["metadata"]
+        name = (metadata.get("labels") or {}).get(names.REGISTRY_LABEL)
+        for registry in self._registries.objects():
+            found = registry["metadata"]
+            if found["name"] == name and metadata.get("namespace") in (
+                found["namespace"],
+                names.MONITORING_NAMESPACE,
+            ):
+                self.queue.add((found["namespace"], found["name"]))
+
+
+async def run(settings: ProcessSettings, *, clock: Clock) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Raises:
+        LostLeadership: the process must end, since another one may act now.
+        NoCluster: nothing says which cluster to talk to.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    configuration = load_configuration(
+        kubeconfig=settings.kubeconfig, service_account=settings.service_account
+    )
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(connected(configuration))
+        operator = Operator(cluster, settings=settings.operator, clock=clock)
+        for address, application in (
+            (settings.health_address, health_application(lambda: operator.is_ready)),
+            (settings.metrics_address, metrics_application()),
+            (settings.reconfigure_address, reconfigure_application(Reconfigurer(cluster))),
+        ):
+            host, port = split_address(address, bind=settings.bind)
+            await stack.enter_async_context(listening(application, host=host, port=port))
+        await stack.enter_async_context(operator.watching())
+        await _lead(settings, cluster, operator, stopping=stopping, clock=clock)
+
+
+async def _lead(
+    settings: ProcessSettings,
+    cluster: Cluster,
+    operator: Operator,
+    *,
+    stopping: asyncio.Event,
+    clock: Clock,
+) -> None:
+    """Work while the lease is ours."""
+    if not settings.elect:
+        await _work(operator, stopping, asyncio.get_running_loop().create_future())
+        return
+    election = Election(
+        cluster,
+        namespace=settings.operator.namespace or "default",
+        identity=settings.identity,
+        clock=clock,
+    )
+    acquiring = asyncio.ensure_future(election.acquire())
+    if not await _first(acquiring, stopping):
+        return
+    keeping = asyncio.ensure_future(election.keep())
+    try:
+        await _work(operator, stopping, keeping)
+    finally:
+        keeping.cancel()
+        await election.release()
+
+
+async def _first(task: "asyncio.Future[None]", stopping: asyncio.Event) -> bool:
+    """Wait for a task, False when the process shall stop first."""
+    waiting = asyncio.create_task(stopping.wait())
+    futures: set[asyncio.Future[Any]] = {task, waiting}
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    return False
+
+
+async def _work(
+    operator: Operator, stopping: asyncio.Event, keeping: "asyncio.Future[None]"
+) -> None:
+    """Reconcile until told to stop, or until the lease is lost."""
+    await operator.wait_ready()
+    log.info("operator works")
+    working = asyncio.create_task(operator.controller.run())
+    waiting = asyncio.create_task(stopping.wait())
+    futures: set[asyncio.Future[Any]] = {working, waiting, keeping}
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    operator.controller.stop()
+    log.info("operator stops")
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await working
+    except TimeoutError:
+        log.warning("passes cut off", after_seconds=DRAIN_SECONDS)
+    if keeping.done():
+        keeping.result()
+
+
+def split_address(address: str, *, bind: str) -> tuple[str, int]:
+    """Read `:8080` or `127.0.0.1:8080`."""
+    host, _, port = address.rpartition(":")
+    return host or bind, int(port)

@@ -1,0 +1,113 @@
+"""One operator acts at a time: whoever holds the Lease.
+
+Clocks of machines may differ: another holder's lease counts as expired when it was not seen to
+change for its whole duration, by our own clock.
+"""
+
+import asyncio
+from datetime import UTC
+from typing import Final
+
+import structlog
+
+from hatoba.kernel.clock import Clock
+from hatoba.kernel.errors import Conflict, HatobaError
+from hatoba.kernel.json import JsonObject
+from hatoba.operator.kubernetes import Cluster
+
+log = structlog.get_logger()
+
+LEASE_NAME: Final = "7daa4ab6.quay.redhat.com"
+DURATION_SECONDS: Final = 15
+RENEW_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 2.0
+
+
+class LostLeadership(HatobaError):
+    """The lease could not be renewed in time; somebody else may act now."""
+
+
+class Election:
+    """Acquires and keeps the Lease."""
+
+    def __init__(self, cluster: Cluster, *, namespace: str, identity: str, clock: Clock) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._identity = identity
+        self._clock = clock
+        self._seen: tuple[str, float] = ("", 0.0)
+
+    async def acquire(self) -> None:
+        """Wait until the Lease is ours."""
+        while not await self._attempt():  # noqa: ASYNC110 -- another process holds it
+            await asyncio.sleep(RETRY_SECONDS)
+        log.info("leader elected", identity=self._identity)
+
+    async def keep(self) -> None:
+        """Renew the Lease until cancelled.
+
+        Raises:
+            LostLeadership: not renewed within its duration.
+        """
+        renewed = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if await self._attempt():
+                renewed = self._clock.monotonic()
+            elif self._clock.monotonic() - renewed > DURATION_SECONDS - RENEW_SECONDS:
+                raise LostLeadership("the lease was not renewed in time")
+
+    async def release(self) -> None:
+        """Let the next one start at once."""
+        try:
+            lease = await self._cluster.find("Lease", LEASE_NAME, namespace=self._namespace)
+            if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._cluster.replace(lease)
+        except HatobaError as error:
+            log.warning("lease not released", error=error.message)
+
+    async def _attempt(self) -> bool:
+        try:
+            lease = await self._cluster.find("Lease", LEASE_NAME, namespace=self._namespace)
+            if lease is None:
+                await self._cluster.create(self._lease({}))
+                return True
+            if not self._may_take(lease):
+                return False
+            await self._cluster.replace(self._lease(lease))
+        except Conflict:
+            return False
+        except HatobaError as error:
+            log.warning("lease not renewed", error=error.message)
+            return False
+        return True
+
+    def _may_take(self, lease: JsonObject) -> bool:
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder in ("", self._identity):
+            return True
+        version = str(lease["metadata"].get("resourceVersion", ""))
+        if version != self._seen[0]:
+            self._seen = (version, self._clock.monotonic())
+        duration = float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        return self._clock.monotonic() - self._seen[1] > duration
+
+    def _lease(self, old: JsonObject) -> JsonObject:
+        now = self._clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = old.get("spec") or {}
+        ours = spec.get("holderIdentity") == self._identity
+        transitions = int(spec.get("leaseTransitions") or 0)
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": old.get("metadata") or {"name": LEASE_NAME, "namespace": self._namespace},
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": DURATION_SECONDS,
+                "acquireTime": spec.get("acquireTime", now) if ours else now,
+                "renewTime": now,
+                "leaseTransitions": transitions if ours or not old else transitions + 1,
+            },
+        }

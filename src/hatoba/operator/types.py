@@ -1,0 +1,86 @@
+"""The QuayRegistry resource, as its users see it; the CRD in deploy/ is generated from this.
+
+Wire names are copied bit for bit from `quay.redhat.com/v1`. `kind` is a free string, as in 3.6.0:
+an unknown one is answered by a condition that says so.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ComponentEntry(_Wire):
+    """One capability of the registry, and whose job it is."""
+
+    kind: str
+    """One of postgres, clair, redis, horizontalpodautoscaler, objectstorage, route, mirror,
+    monitoring, tls."""
+    managed: bool
+    """Whether the operator runs this component. False: the configuration bundle says where it is,
+    or the registry does without."""
+
+
+class QuayRegistrySpec(_Wire):
+    """The desired state of a registry."""
+
+    configBundleSecret: str | None = None  # noqa: N815 -- wire name
+    """Name of a Secret in the same namespace whose key config.yaml configures the registry. The
+    operator creates one when this is empty."""
+    components: list[ComponentEntry] | None = None
+    """The components of the registry. Kinds that are left out are added, managed where the cluster
+    supports them."""
+
+
+class Condition(_Wire):
+    """One observation about the registry."""
+
+    type: str | None = None
+    """What is observed."""
+    status: str | None = None
+    """True, False or Unknown."""
+    reason: str | None = None
+    """One word on why."""
+    message: str | None = None
+    """A sentence on why."""
+    lastUpdateTime: str | None = Field(  # noqa: N815 -- wire name
+        default=None, json_schema_extra={"format": "date-time"}
+    )
+    """When this condition last said something new."""
+    lastTransitionTime: str | None = Field(  # noqa: N815 -- wire name
+        default=None, json_schema_extra={"format": "date-time"}
+    )
+    """When its status last changed."""
+
+
+class QuayRegistryStatus(_Wire):
+    """The observed state of a registry."""
+
+    currentVersion: str | None = None  # noqa: N815 -- wire name
+    """The version of Quay whose schema the database has."""
+    registryEndpoint: str | None = None  # noqa: N815 -- wire name
+    """Where the registry is served."""
+    configEditorEndpoint: str | None = None  # noqa: N815 -- wire name
+    """Where the config editor is served."""
+    configEditorCredentialsSecret: str | None = None  # noqa: N815 -- wire name
+    """Name of the Secret with the config editor's user name and password."""
+    lastUpdated: str | None = None  # noqa: N815 -- wire name
+    """When this status was last written."""
+    observedGeneration: int | None = Field(  # noqa: N815 -- wire name
+        default=None, json_schema_extra={"format": "int64"}
+    )
+    """The generation of the spec that this status is about."""
+    conditions: list[Condition] | None = None
+    """Observations about the registry."""
+    unhealthyComponents: dict[str, list[Condition]] | None = None  # noqa: N815 -- wire name
+    """What is wrong, by component; empty when nothing is."""
+
+
+class QuayRegistry(_Wire):
+    """A container registry."""
+
+    spec: QuayRegistrySpec | None = None
+    """The desired state."""
+    status: QuayRegistryStatus | None = None
+    """The observed state."""
