@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hatoba.cluster.api.definitions import Definitions
 from hatoba.cluster.api.deletion import Remover
 from hatoba.cluster.api.identity import Identities
 from hatoba.cluster.api.kinds.table import builtin_registry
@@ -53,6 +54,8 @@ def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
     registry = builtin_registry()
     ownership = LastWriter()
     writer = Writer(store, registry=registry, ownership=ownership, clock=clock)
+    remover = Remover(store, registry=registry, clock=clock)
+    Definitions(store, registry=registry, writer=writer, remover=remover, clock=clock)
     return Api(
         store=store,
         registry=registry,
@@ -60,7 +63,7 @@ def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
         writer=writer,
         patcher=Patcher(writer),
         subresources=Subresources(writer, registry=registry),
-        remover=Remover(store, registry=registry, clock=clock),
+        remover=remover,
         identities=Identities(
             store, admin_token=admin_token or new_uuid(), key=_signing_key(state), clock=clock
         ),

@@ -29,16 +29,3 @@ def reach(document: JsonObject, *path: str) -> Any:
             return None
         found = found.get(key)
     return found
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch. Spec: RFC 7386 section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged

@@ -1,13 +1,17 @@
 """The API in process: `Objects` for controllers, kubelet and router."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 from typing_extensions import override
 
 from hatoba.cluster.api.assembly import Api
 from hatoba.cluster.api.documents import clone
+from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.requests import Deletion, Selection, Write
 from hatoba.cluster.api.resources import Resource
+from hatoba.cluster.api.status import AlreadyExists, ObjectNotFound
 from hatoba.cluster.api.writing import Transform, key_of
 from hatoba.cluster.objects import (
     Listing,
@@ -18,6 +22,8 @@ from hatoba.cluster.objects import (
     WatchEvent,
 )
 from hatoba.kernel.json import JsonObject, JsonValue
+
+INSTALLER: Final = "hatoba-bootstrap"
 
 
 class LocalObjects(Objects):
@@ -129,3 +135,14 @@ class LocalObjects(Objects):
         found = self._api.registry.require(resource)
         deletion = Deletion(propagation=propagation, uid=uid, grace_seconds=grace_seconds)
         self._api.remover.delete(found, key_of(found, name, namespace), deletion=deletion)
+
+
+async def install(objects: Objects, initial: Iterable[JsonObject], *, registry: Registry) -> None:
+    """Create what is not there yet of a cluster's initial objects."""
+    for obj in initial:
+        group = obj["apiVersion"].rpartition("/")[0]
+        resource = registry.of_kind(group, obj["kind"])
+        if resource is None:
+            raise ObjectNotFound(f"no resource is served for {obj['apiVersion']} {obj['kind']}")
+        with contextlib.suppress(AlreadyExists):
+            await objects.create(resource.name, obj, manager=INSTALLER)

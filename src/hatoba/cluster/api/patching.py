@@ -3,11 +3,13 @@
 from typing import Any
 
 from hatoba.cluster.api.bodies import parse_json
-from hatoba.cluster.api.documents import merge_patch
 from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.status import UnsupportedMediaType
 from hatoba.cluster.api.writing import Transform, Writer
+from hatoba.cluster.formats.patches import json_patch, merge_patch
+from hatoba.cluster.formats.schema import builtin
+from hatoba.cluster.formats.strategic import strategic_patch
 from hatoba.cluster.objects import PatchType
 from hatoba.kernel.json import JsonObject, JsonValue
 
@@ -35,8 +37,16 @@ class Patcher:
         Raises:
             UnsupportedMediaType: the resource does not take such patches.
         """
-        if kind == "application/merge-patch+json":
-            return lambda document: _object(merge_patch(document, patch))
+        match kind:
+            case "application/merge-patch+json":
+                return lambda document: _object(merge_patch(document, patch))
+            case "application/json-patch+json":
+                return lambda document: _object(json_patch(document, patch))
+            case "application/strategic-merge-patch+json" if not resource.is_custom:
+                schema = builtin(resource.group, resource.storage_version, resource.kind)
+                return lambda document: _object(strategic_patch(document, patch, schema=schema))
+            case _:
+                pass
         raise UnsupportedMediaType(f"patches of type {kind} are not offered yet")
 
 

@@ -40,6 +40,10 @@ class Resource:
     has_generation: bool = False
     stored_as: ResourceName | None = None
     """Where the objects lie when another group's resource is only a view on them."""
+    stored_version: str = ""
+    list_kind: str = ""
+    deprecations: tuple[tuple[str, str], ...] = ()
+    """Versions that are served with a warning, and the warning."""
     is_custom: bool = False
     answers_deletion_with_object: bool = False
     """Whether DELETE answers the object even when it is gone at once."""
@@ -62,12 +66,7 @@ class Resource:
     @property
     def storage_version(self) -> str:
         """The version in which objects are kept."""
-        return self.versions[0]
-
-    @property
-    def list_kind(self) -> str:
-        """The kind of a list of these."""
-        return f"{self.kind}List"
+        return self.stored_version or self.versions[0]
 
     def api_version(self, version: str | None = None) -> str:
         """`group/version`, or only the version in the core group."""
@@ -94,6 +93,7 @@ def _resource(plural: str, kind: str, group: str, short: str = "", **more: objec
         kind=kind,
         short_names=short_names,
         singular=kind.lower(),
+        list_kind=f"{kind}List",
         **more,  # type: ignore[arg-type]  # the table below is the only caller
     )
 

@@ -178,6 +178,14 @@ class Store:
         """Whether the namespace holds an object of the resource."""
         return any(key[0] == namespace for key in self._objects.get(resource, {}))
 
+    def refresh(
+        self, resource: ResourceName, transform: Callable[[JsonObject], JsonObject]
+    ) -> None:
+        """Show the objects of a resource differently from now on, without a change of version."""
+        collection = self._objects.get(resource, {})
+        for place, document in collection.items():
+            collection[place] = transform(document)
+
     def put(self, key: Key, document: JsonObject) -> JsonObject:
         """Keep a new state, which from now on belongs to the store, and tell the watchers."""
         previous = self.get(key)

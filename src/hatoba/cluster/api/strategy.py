@@ -6,11 +6,13 @@ may not set, what is valid, what may not change. The rules of single kinds live 
 
 from typing import Final
 
+from hatoba.cluster.api.decoding import drop_unknown
 from hatoba.cluster.api.documents import clone, restore
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.scale import ScaleView
 from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.store import Store
+from hatoba.cluster.formats.schema import Schema, UnknownSchema, builtin
 from hatoba.kernel.json import JsonObject
 
 _META: Final = ("apiVersion", "kind", "metadata", "status")
@@ -36,7 +38,18 @@ class Strategy:
         Raises:
             BadRequest: a value has a type that the schema excludes.
         """
-        return []
+        schema = self.builtin_schema()
+        if schema is None:
+            return []
+        return [f'unknown field "{path}"' for path in drop_unknown(obj, schema)]
+
+    def builtin_schema(self) -> Schema | None:
+        """Return the schema of a built-in kind; None where none is packaged."""
+        resource = self.resource
+        try:
+            return builtin(resource.group, resource.storage_version, resource.kind)
+        except UnknownSchema:
+            return None
 
     def default(self, obj: JsonObject) -> None:
         """Fill in defaults, in place."""

@@ -7,8 +7,11 @@ from typing_extensions import override
 from hatoba.cluster.api.status import Refused
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.strategy import Strategy
+from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
 
+STORAGE_CLASSES: Final = ResourceName("storageclasses", "storage.k8s.io")
+_DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public"})
 
 
@@ -70,6 +73,12 @@ class ClaimRules(Strategy):
     @override
     def admit_create(self, obj: JsonObject, store: Store) -> None:
         _protect(obj, "kubernetes.io/pvc-protection")
+        spec = obj["spec"]
+        if spec.get("storageClassName") is None and not spec.get("volumeName"):
+            for storage_class in store.members(STORAGE_CLASSES, None):
+                annotations = storage_class["metadata"].get("annotations") or {}
+                if annotations.get(_DEFAULT_CLASS) == "true":
+                    spec["storageClassName"] = storage_class["metadata"]["name"]
 
 
 class VolumeRules(Strategy):

@@ -3,17 +3,19 @@
 from typing import Final
 
 from hatoba.cluster.api.kinds.core import ClaimRules, NamespaceRules, VolumeRules
+from hatoba.cluster.api.kinds.definitions import DefinitionRules
 from hatoba.cluster.api.kinds.pods import PodRules
 from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.resources import BUILTINS
 from hatoba.cluster.api.strategy import Strategy
-from hatoba.cluster.objects import CLAIMS, NAMESPACES, PODS, VOLUMES, ResourceName
+from hatoba.cluster.objects import CLAIMS, DEFINITIONS, NAMESPACES, PODS, VOLUMES, ResourceName
 
 RULES: Final[dict[ResourceName, type[Strategy]]] = {
     NAMESPACES: NamespaceRules,
     CLAIMS: ClaimRules,
     VOLUMES: VolumeRules,
     PODS: PodRules,
+    DEFINITIONS: DefinitionRules,
 }
 
 

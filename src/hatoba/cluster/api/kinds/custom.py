@@ -1,0 +1,118 @@
+"""Rules of custom resources, made from their CRD."""
+
+import re
+from typing import Any, Final
+
+from typing_extensions import override
+
+from hatoba.cluster.api.decoding import drop_unknown
+from hatoba.cluster.api.documents import restore
+from hatoba.cluster.api.resources import Resource
+from hatoba.cluster.api.scale import ScaleView
+from hatoba.cluster.api.strategy import Strategy
+from hatoba.cluster.formats.schema import Schema, custom
+from hatoba.cluster.objects import ResourceName
+from hatoba.kernel.json import JsonObject
+
+_VERSION: Final = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
+_STABILITY: Final = {None: 2, "beta": 1, "alpha": 0}
+_META: Final = ("apiVersion", "kind", "metadata")
+
+
+class CustomRules(Strategy):
+    """The structural schema decides what is kept, defaulted and valid."""
+
+    takes_unversioned_updates = False
+
+    def __init__(self, definition: JsonObject) -> None:
+        super().__init__(resource_of(definition))
+        self.definition = definition
+        stored = next(v for v in definition["spec"]["versions"] if v.get("storage"))
+        self._stored = stored
+        self.schema: Schema = custom(stored["schema"]["openAPIV3Schema"])
+
+    def version(self, name: str) -> JsonObject:
+        """Return what the CRD says of a version."""
+        versions: list[JsonObject] = self.definition["spec"]["versions"]
+        return next(version for version in versions if version["name"] == name)
+
+    @override
+    def decode(self, obj: JsonObject) -> list[str]:
+        return [f'unknown field "{path}"' for path in drop_unknown(obj, self.schema)]
+
+    @override
+    def prepare_status_update(self, new: JsonObject, old: JsonObject) -> None:
+        status, metadata = new.get("status"), new["metadata"]
+        _replace(new, {**old, "metadata": metadata})
+        if status is None:
+            new.pop("status", None)
+        else:
+            new["status"] = status
+        for key in (set(metadata) | set(old["metadata"])) - {"managedFields"}:
+            restore(metadata, old["metadata"], key)
+
+    @override
+    def scale_view(self) -> ScaleView:
+        scale: JsonObject = self._stored["subresources"]["scale"]
+        selector = scale.get("labelSelectorPath")
+        return ScaleView(
+            spec_path=_path(scale["specReplicasPath"]),
+            status_path=_path(scale["statusReplicasPath"]),
+            selector_path=_path(selector) if selector else None,
+        )
+
+
+def _replace(obj: JsonObject, by: JsonObject) -> None:
+    if obj is not by:
+        kept = dict(by)
+        obj.clear()
+        obj.update(kept)
+
+
+def _path(text: str) -> tuple[str, ...]:
+    return tuple(text.strip(".").split("."))
+
+
+def _priority(version: str) -> tuple[Any, ...]:
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return (1, version)
+    major, stability, minor = match.groups()
+    return (0, -_STABILITY[stability], -int(major), -int(minor or 0))
+
+
+def resource_of(definition: JsonObject) -> Resource:
+    """Return the resource that a CRD defines."""
+    spec = definition["spec"]
+    names = spec["names"]
+    served = [version for version in spec["versions"] if version.get("served")]
+    stored = next(version for version in spec["versions"] if version.get("storage"))
+    group = spec["group"]
+    deprecations = tuple(
+        (
+            version["name"],
+            version.get("deprecationWarning")
+            or f"{group}/{version['name']} {names['kind']} is deprecated",
+        )
+        for version in served
+        if version.get("deprecated")
+    )
+    return Resource(
+        name=ResourceName(names["plural"], group),
+        kind=names["kind"],
+        versions=tuple(sorted((v["name"] for v in served), key=_priority)),
+        stored_version=stored["name"],
+        namespaced=spec["scope"] == "Namespaced",
+        singular=names.get("singular", ""),
+        list_kind=names.get("listKind", ""),
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        verbs=_VERBS,
+        subresources=frozenset(stored.get("subresources") or {}),
+        has_generation=True,
+        is_custom=True,
+        deprecations=deprecations,
+    )
+
+
+_VERBS: Final = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
