@@ -1,0 +1,228 @@
+"""Put the operator and a QuayRegistry into a cluster and show how it goes.
+
+The second half of `hatoba up`. It does what a person could do with `kubectl apply --server-side`
+and `kubectl get -w`, through the kubeconfig alone: it knows nothing of the embedded cluster.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.codecs import from_dict
+from lightkube.generic_resource import (
+    GenericGlobalResource,
+    GenericNamespacedResource,
+    create_namespaced_resource,
+)
+from lightkube.resources.core_v1 import Pod
+from rich.console import Console
+
+from hatoba.cli.progress import Progress, summary
+from hatoba.kernel.errors import HatobaError, Unavailable
+from hatoba.kernel.json import JsonObject
+
+FIELD_MANAGER: Final = "hatoba-up"
+POLL_SECONDS: Final = 0.5
+BLOCKED_PATIENCE_SECONDS: Final = 20.0
+"""How long a blocked rollout may last before it is called a failure: objects settle in seconds."""
+LOG_LINES: Final = 15
+_CLUSTER_FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret")
+_APPLY_ATTEMPTS: Final = 20
+
+
+class DeploymentFailed(Unavailable):
+    """The operator or the registry did not come up; `details` holds what a person looks at next."""
+
+    def __init__(self, message: str, *, details: str = "") -> None:
+        self.details = details
+        super().__init__(message)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Target:
+    """The QuayRegistry to wait for."""
+
+    namespace: str
+    name: str
+
+
+QuayRegistry: Final = create_namespaced_resource(
+    "quay.redhat.com", "v1", "QuayRegistry", "quayregistries"
+)
+
+
+def deploy(
+    kubeconfig: Path,
+    *,
+    operator_files: Sequence[Path],
+    registry_file: Path | None,
+    console: Console,
+    timeout_seconds: float = 300.0,
+) -> None:
+    """Apply the operator, then the registry's file, and return when the registry is available.
+
+    Idempotent: applying the same files again changes nothing.
+
+    Raises:
+        DeploymentFailed: with the last log lines of the pod concerned.
+    """
+    client = Client(KubeConfig.from_file(kubeconfig), field_manager=FIELD_MANAGER)
+    with console.status("installing the operator"):
+        for document in _documents(operator_files):
+            _apply(client, document)
+    console.print("operator  installed")
+    if registry_file is None:
+        _wait_for_operator(client, timeout_seconds=timeout_seconds)
+        console.print("operator  ready")
+        return
+    documents = list(_documents([registry_file]))
+    target = _target(documents)
+    for document in documents:
+        _apply(client, document)
+    registry = _wait_for_registry(client, target, console, timeout_seconds=timeout_seconds)
+    console.print(summary(registry, kubeconfig=kubeconfig, target=(target.namespace, target.name)))
+
+
+def _documents(files: Sequence[Path]) -> Iterator[JsonObject]:
+    """Yield what the files hold, what others depend on first."""
+    found = [
+        document
+        for file in files
+        for document in yaml.safe_load_all(file.read_text())
+        if document and document.get("kind") != "Kustomization"
+    ]
+    yield from sorted(found, key=lambda document: document["kind"] not in _CLUSTER_FIRST)
+
+
+def _target(documents: Sequence[JsonObject]) -> Target:
+    for document in documents:
+        if document["kind"] == "QuayRegistry":
+            meta = document["metadata"]
+            return Target(namespace=meta.get("namespace", "default"), name=meta["name"])
+    raise DeploymentFailed("the file holds no QuayRegistry")
+
+
+def _apply(client: Client, document: JsonObject) -> None:
+    """Apply one document; a kind whose definition was just applied may need a moment."""
+    kind, name = document["kind"], document["metadata"]["name"]
+    last: Exception | None = None
+    for _ in range(_APPLY_ATTEMPTS):
+        try:
+            client.apply(_resource(document), force=True)
+        except ApiError as error:
+            if error.status.code not in {404, 409, 429, 500, 503}:
+                raise DeploymentFailed(
+                    f"{kind} {name} was refused: {error.status.message}"
+                ) from error
+            last = error
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+    raise DeploymentFailed(f"{kind} {name} could not be applied: {last}") from last
+
+
+def _resource(document: JsonObject) -> GenericNamespacedResource | GenericGlobalResource:
+    if document["kind"] == "QuayRegistry":
+        registry: GenericNamespacedResource = QuayRegistry.from_dict(document)
+        return registry
+    return from_dict(document)
+
+
+def _wait_for_operator(client: Client, *, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        pods = _pods(client, "hatoba-system")
+        if pods and all(_is_ready(pod) for pod in pods):
+            return
+        time.sleep(POLL_SECONDS)
+    raise DeploymentFailed(
+        "the operator did not become ready", details=_troubles(client, "hatoba-system")
+    )
+
+
+def _wait_for_registry(
+    client: Client, target: Target, console: Console, *, timeout_seconds: float
+) -> JsonObject:
+    deadline = time.monotonic() + timeout_seconds
+    blocked_since: float | None = None
+    with Progress(console) as progress:
+        while time.monotonic() < deadline:
+            registry = _registry(client, target)
+            progress.show(registry, _pods(client, target.namespace))
+            if _condition(registry, "Available").get("status") == "True":
+                return registry
+            blocked = _condition(registry, "RolloutBlocked")
+            if blocked.get("status") != "True":
+                blocked_since = None
+            elif blocked_since is None:
+                blocked_since = time.monotonic()
+            elif time.monotonic() - blocked_since > BLOCKED_PATIENCE_SECONDS:
+                raise DeploymentFailed(
+                    f"the rollout is blocked: {blocked.get('reason')}: {blocked.get('message')}"
+                )
+            time.sleep(POLL_SECONDS)
+    raise DeploymentFailed(
+        f"{target.name} is not available after {timeout_seconds:.0f} s",
+        details=_troubles(client, target.namespace) or _troubles(client, "hatoba-system"),
+    )
+
+
+def _registry(client: Client, target: Target) -> JsonObject:
+    try:
+        found = client.get(QuayRegistry, target.name, namespace=target.namespace)
+    except ApiError as error:
+        raise DeploymentFailed(f"{target.name}: {error.status.message}") from error
+    document: JsonObject = found.to_dict()  # type: ignore[no-untyped-call]  # untyped there
+    return document
+
+
+def _pods(client: Client, namespace: str) -> list[JsonObject]:
+    try:
+        return [pod.to_dict() for pod in client.list(Pod, namespace=namespace)]
+    except ApiError as error:
+        raise DeploymentFailed(f"pods cannot be listed: {error.status.message}") from error
+
+
+def _condition(registry: JsonObject, kind: str) -> JsonObject:
+    conditions = (registry.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _is_ready(pod: JsonObject) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _troubles(client: Client, namespace: str) -> str:
+    """Return, for each pod that is neither ready nor done, why and its last log lines."""
+    parts = []
+    for pod in _pods(client, namespace):
+        status = pod.get("status") or {}
+        if _is_ready(pod) or status.get("phase") == "Succeeded":
+            continue
+        name = pod["metadata"]["name"]
+        parts.append(f"pod {name}: {_reason(status)}")
+        try:
+            lines = list(client.log(name, namespace=namespace, tail_lines=LOG_LINES))
+        except (ApiError, HatobaError) as error:
+            lines = [f"(no log: {error})"]
+        parts += [f"    {line.rstrip()}" for line in lines]
+    return "\n".join(parts)
+
+
+def _reason(status: JsonObject) -> str:
+    containers = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+    for container in containers:
+        state = container.get("state") or {}
+        for phase in ("waiting", "terminated"):
+            if state.get(phase) and state[phase].get("reason") != "Completed":
+                found = state[phase]
+                return f"{found.get('reason')}: {found.get('message') or ''}".rstrip(": ")
+    return status.get("message") or f"{status.get('phase', 'Pending')}, not ready"
