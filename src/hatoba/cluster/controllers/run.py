@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from hatoba.cluster.controllers.autoscaler.controller import Autoscaler
 from hatoba.cluster.controllers.claims import ClaimController
 from hatoba.cluster.controllers.deployment.controller import DeploymentController
 from hatoba.cluster.controllers.endpoints.controller import EndpointsController
@@ -29,6 +30,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     JobController,
     EndpointsController,
     ClaimController,
+    Autoscaler,
     EventExpiry,
 )
 
