@@ -5,6 +5,7 @@ worker's came first, and it protects for twelve hours. A worker that is killed i
 leaves a claim that runs out, and content that the next copy need not fetch again.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
@@ -13,6 +14,7 @@ import structlog
 
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import HatobaError
+from hatoba.kernel.json import JsonValue
 from hatoba.registry.mirroring.copying import Source, Target, copy_tag
 from hatoba.registry.mirroring.models import MirrorRecord, Schedule, SyncStatus, TagOutcome
 from hatoba.registry.mirroring.policy import (
@@ -57,7 +59,7 @@ class Mirrors(Protocol):
     async def current(self, mirror: MirrorRecord) -> MirrorRecord | None:
         """Read a mirror again."""
 
-    async def note(self, mirror: MirrorRecord, kind: str, **details: object) -> None:
+    async def note(self, mirror: MirrorRecord, kind: str, **details: JsonValue) -> None:
         """Write an audit row."""
 
 
@@ -136,14 +138,16 @@ class MirrorWorker:
     ) -> TagOutcome:
         described = f"Source 'docker://{mirror.external_reference}:{tag}'"
         try:
-            await copy_tag(source, target, tag)
-        except HatobaError as error:
-            log.warning("tag not mirrored", repository=str(mirror.repository), tag=tag)
+            async with asyncio.timeout(mirror.timeout_seconds):
+                await copy_tag(source, target, tag)
+        except (HatobaError, TimeoutError) as failure:
+            error = str(failure) or f"the copy took over {mirror.timeout_seconds} s"
+            log.warning("tag not mirrored", repository=str(mirror.repository), tag=tag, error=error)
             await self._mirrors.note(
                 mirror, "repo_mirror_sync_tag_failed", verb="finish", tag=tag,
-                message=f"{described} failed to sync", stderr=str(error), stdout="",
+                message=f"{described} failed to sync", stderr=error, stdout="",
             )  # fmt: skip
-            return TagOutcome(tag=tag, error=str(error))
+            return TagOutcome(tag=tag, error=error)
         await self._mirrors.note(
             mirror, "repo_mirror_sync_tag_success", verb="finish", tag=tag,
             message=f"{described} successful sync", stderr="", stdout="",
