@@ -1,0 +1,1 @@
+"""From an index report to a vulnerability report."""

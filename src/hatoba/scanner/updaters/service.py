@@ -1,0 +1,156 @@
+"""Run updaters when they are due, and import files by hand.
+
+One process of all replicas runs them at a time (a lease). A source that cannot be reached is
+logged and counted and tried again sooner than a good one; what is known stays in force.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from hatoba.kernel.clock import Clock
+from hatoba.kernel.errors import HatobaError
+from hatoba.kernel.ids import new_uuid
+from hatoba.scanner.metrics import UPDATES
+from hatoba.scanner.models import Vulnerability
+from hatoba.scanner.updaters import alpine, debian, exported
+from hatoba.scanner.updaters.errors import AdvisoriesAbsent, AdvisoriesMalformed
+from hatoba.scanner.updaters.sources import Updater, unpacked
+from hatoba.scanner.updaters.store import UpdateStore
+from hatoba.sql.leases import Leases
+
+LEASE: Final = "updates"
+LEASE_LIFETIME: Final = timedelta(minutes=15)
+LOOK_SECONDS: Final = 60.0
+RETRY_AFTER: Final = timedelta(minutes=10)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateService:
+    """Keeps advisories fresh."""
+
+    store: UpdateStore
+    leases: Leases
+    clock: Clock
+    updaters: Sequence[Updater]
+    period: timedelta
+    retention: int
+    _holder: str = field(default_factory=new_uuid)
+
+    async def run(self) -> None:
+        """Look for due updaters for ever."""
+        while True:
+            try:
+                await self.run_due()
+            except HatobaError as error:
+                log.warning("updates postponed", reason=error.message)
+            await asyncio.sleep(LOOK_SECONDS * (0.5 + secrets.randbelow(1000) / 1000))
+
+    async def run_due(self) -> int:
+        """Run every updater that is due; return how many ran. Another holder's turn is left."""
+        attempts = await self.store.attempts()
+        now = self.clock.now()
+        due = [
+            updater for updater in self.updaters if self._is_due(attempts.get(updater.name), now)
+        ]
+        if not due:
+            return 0
+        ran = 0
+        for updater in due:
+            # Claimed again for each: the lease must outlive one updater, not all of them.
+            if not await self.leases.claim(LEASE, holder=self._holder, lifetime=LEASE_LIFETIME):
+                break
+            await self._attempt(updater)
+            ran += 1
+        await self.leases.release(LEASE, holder=self._holder)
+        return ran
+
+    def _is_due(self, attempt: tuple[datetime, bool] | None, now: datetime) -> bool:
+        if attempt is None:
+            return True
+        at, went_well = attempt
+        return now - at >= (self.period if went_well else min(self.period, RETRY_AFTER))
+
+    async def _attempt(self, updater: Updater) -> None:
+        try:
+            count = await self.run_one(updater)
+        except AdvisoriesAbsent as error:
+            outcome, reason = (
+                ("absent", None) if updater.may_be_absent else ("failed", error.message)
+            )
+        except HatobaError as error:
+            outcome, reason = "failed", error.message
+        else:
+            outcome, reason = ("unchanged" if count is None else "updated"), None
+        UPDATES.labels(updater.name, outcome).inc()
+        if reason is not None:
+            log.warning("advisories not updated", updater=updater.name, reason=reason)
+        await self.store.record_attempt(updater.name, error=reason)
+
+    async def run_one(self, updater: Updater) -> int | None:
+        """Fetch and keep; return the number of advisories, None when nothing is new.
+
+        Raises:
+            AdvisoriesUnreachable, AdvisoriesAbsent, AdvisoriesMalformed.
+        """
+        known = await self.store.fingerprint(updater.name)
+        fetched = await updater.source.fetch(known)
+        if fetched is None:
+            return None
+        advisories = await asyncio.to_thread(_read_blocking, updater, fetched.content)
+        return await self._keep(updater.name, advisories, fingerprint=fetched.fingerprint)
+
+    async def import_file(self, content: bytes) -> dict[str, int]:
+        """Take a file of the tracker, of the secdb, or a `clairctl` export; gzip or plain.
+
+        Returns the number of advisories for each updater.
+
+        Raises:
+            AdvisoriesMalformed: none of these.
+        """
+        content = await asyncio.to_thread(unpacked, content)
+        imported = await asyncio.to_thread(_recognise_blocking, content)
+        return {
+            updater: await self._keep(updater, advisories, fingerprint=fingerprint)
+            for updater, advisories, fingerprint in imported
+        }
+
+    async def _keep(
+        self, updater: str, advisories: list[Vulnerability], *, fingerprint: str
+    ) -> int:
+        if not advisories:
+            # An empty file would silently declare every image healthy.
+            raise AdvisoriesMalformed(f"{updater}: the file holds no advisories")
+        _, count = await self.store.add_operation(
+            updater, advisories, fingerprint=fingerprint, retention=self.retention
+        )
+        log.info("advisories updated", updater=updater, advisories=count)
+        return count
+
+
+def _read_blocking(updater: Updater, content: bytes) -> list[Vulnerability]:
+    return list(updater.parse(content))
+
+
+def _recognise_blocking(content: bytes) -> list[tuple[str, list[Vulnerability], str]]:
+    if exported.is_export(content):
+        export = exported.parse(content)
+        if export.left_out:
+            log.info("entries of the export left out", count=export.left_out)
+        return [(one.updater, one.advisories, one.fingerprint) for one in export.operations]
+    try:
+        return [(alpine.updater_of(content), list(alpine.parse(content)), "")]
+    except AdvisoriesMalformed as not_alpine:
+        try:
+            return [(debian.UPDATER, list(debian.parse(content)), "")]
+        except AdvisoriesMalformed as not_debian:
+            raise AdvisoriesMalformed(
+                f"the file is neither: {not_alpine.message}; {not_debian.message}"
+            ) from not_debian

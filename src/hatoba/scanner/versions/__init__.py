@@ -1,0 +1,1 @@
+"""How package managers order versions: pure comparison, one module per package manager."""
