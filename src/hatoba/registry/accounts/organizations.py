@@ -115,6 +115,30 @@ class Organizations:
             raise AccountUnknown(f"There is no organization {organization.username}")
         return changed
 
+    async def rename(self, organization: Account, *, name: str, actor: Actor) -> Account:
+        """Give an organization another name; its robots go along.
+
+        Raises:
+            AccountExists, UsernameUnavailable: it is taken.
+        """
+        async with self.database.begin() as connection:
+            if await store.find(connection, username=name) is not None:
+                raise AccountExists("A user or organization with this name already exists")
+            if await store.name_is_reserved(connection, username=name):
+                raise UsernameUnavailable("Username is not available")
+            for robot_id in await store.robots_under(connection, namespace=organization.username):
+                robot = await store.find_by_id(connection, account_id=robot_id)
+                if robot is not None:
+                    short_name = robot.username.partition("+")[2]
+                    await store.change(
+                        connection,
+                        account_id=robot_id,
+                        values={"username": f"{name}+{short_name}"},
+                    )
+        return await self.change(
+            organization, values={"username": name}, kind="org_change_name", actor=actor
+        )
+
     async def teams(self, organization: Account) -> list[Team]:
         """Return the teams, oldest first."""
         async with self.database.read() as connection:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.accounts.models import Account, AccountKind
@@ -91,6 +91,12 @@ async def email_is_used(
 async def any_exists(connection: AsyncConnection) -> bool:
     """Say whether there is any account at all."""
     return (await connection.execute(select(users.c.id).limit(1))).first() is not None
+
+
+async def lock_accounts(connection: AsyncConnection, *, is_postgresql: bool) -> None:
+    """Keep others from creating accounts until the transaction ends."""
+    if is_postgresql:
+        await connection.execute(text('LOCK TABLE "user" IN SHARE ROW EXCLUSIVE MODE'))
 
 
 async def name_is_reserved(connection: AsyncConnection, *, username: str) -> bool:

@@ -221,3 +221,15 @@ async def remove_from_organization(
             repository_permissions.c.repository_id.in_(owned),
         )
     )
+
+
+async def teams_joined(
+    connection: AsyncConnection, *, organization_id: int, account_id: int
+) -> set[int]:
+    """Return the ids of the teams of an organization that an account is in."""
+    statement = (
+        select(teams.c.id)
+        .join(team_members, team_members.c.team_id == teams.c.id)
+        .where(teams.c.organization_id == organization_id, team_members.c.user_id == account_id)
+    )
+    return set((await connection.execute(statement)).scalars())

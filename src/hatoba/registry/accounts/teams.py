@@ -86,6 +86,13 @@ class Teams:
         async with self.database.read() as connection:
             return await store_teams.is_member(connection, team_id=team.id, account_id=account_id)
 
+    async def joined_by(self, organization: Account, *, account_id: int) -> set[int]:
+        """Return the ids of the teams of an organization that an account is in."""
+        async with self.database.read() as connection:
+            return await store_teams.teams_joined(
+                connection, organization_id=organization.id, account_id=account_id
+            )
+
     async def grants(self, team: Team) -> list[tuple[str, bool, str]]:
         """Return (repository, is public, role) of what the team was granted."""
         async with self.database.read() as connection:

@@ -101,8 +101,26 @@ class Users:
             if await store.any_exists(connection):
                 raise NonEmptyDatabase
 
+    async def create_first(
+        self, *, username: str, password: str, email: str | None, actor: Actor
+    ) -> Account:
+        """Create the first person; of two who try at once, one succeeds.
+
+        Raises:
+            NonEmptyDatabase: there is an account; and what `create` raises.
+        """
+        return await self.create(
+            username=username, password=password, email=email, actor=actor, must_be_first=True
+        )
+
     async def create(
-        self, *, username: str, password: str | None, email: str | None, actor: Actor
+        self,
+        *,
+        username: str,
+        password: str | None,
+        email: str | None,
+        actor: Actor,
+        must_be_first: bool = False,
     ) -> Account:
         """Create a person; without password, one that cannot sign in yet.
 
@@ -117,6 +135,10 @@ class Users:
             policy.check_email(email or "")
         password_hash = None if password is None else await self.hasher.hash(password)
         async with self.database.begin() as connection:
+            if must_be_first:
+                await store.lock_accounts(connection, is_postgresql=self.database.is_postgresql)
+                if await store.any_exists(connection):
+                    raise NonEmptyDatabase
             account = await self.insert(
                 connection, username=username, password_hash=password_hash, email=email
             )

@@ -1,0 +1,91 @@
+"""Reading JSON bodies into msgspec structs, with the complaints of Quay's JSON schema validator.
+
+Only the first line of such a complaint is contract: `'name' is a required property`,
+`5 is not of type 'string'`, `'x' is not one of ['a', 'b']`, `'...' is too long`.
+"""
+
+import json
+import re
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from hatoba.registry.api.problems import BadRequest, PlainBadRequest, UnsupportedBody
+
+Body = TypeVar("Body")
+
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_AT = re.compile(r" - at `\$([^`]*)`$")
+_EXPECTED = re.compile(r"Expected `([^`]*)`, got `")
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
+_TYPES: Final = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "object": "object",
+    "array": "array",
+    "null": "null",
+}
+
+
+def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
+    """Read a body.
+
+    Raises:
+        UnsupportedBody: it is not declared as JSON.
+        PlainBadRequest: it is not JSON, or `null`.
+        BadRequest: it is JSON of another shape.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedBody
+    try:
+        decoded = json.loads(raw)
+    except ValueError as error:
+        raise PlainBadRequest(
+            "The browser (or proxy) sent a request that this server could not understand."
+        ) from error
+    if decoded is None:
+        raise PlainBadRequest("Missing JSON body")
+    try:
+        return msgspec.convert(decoded, into, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_complaint(str(error), decoded, into)) from error
+
+
+def _complaint(message: str, decoded: Any, into: Any) -> str:
+    at = _AT.search(message)
+    path = at.group(1) if at else ""
+    missing = _MISSING.search(message)
+    if missing:
+        return f"'{missing.group(1)}' is a required property"
+    value = _value_at(decoded, path)
+    if message.startswith("Invalid enum value"):
+        return f"{value!r} is not one of {_choices(into, path)!r}"
+    if "length <=" in message:
+        return f"{value!r} is too long"
+    if "length >=" in message:
+        return f"{value!r} is too short"
+    expected = _EXPECTED.search(message)
+    if expected:
+        names = [_TYPES.get(name, name) for name in expected.group(1).split(" | ")]
+        return f"{value!r} is not of type " + ", ".join(f"'{name}'" for name in names)
+    return message
+
+
+def _value_at(decoded: Any, path: str) -> Any:
+    for key, index in _STEP.findall(path):
+        decoded = decoded[key] if key else decoded[int(index)]
+    return decoded
+
+
+def _choices(into: Any, path: str) -> list[Any]:
+    """Return the literal values that the field at a path may have."""
+    current: Any = into
+    for key, _ in _STEP.findall(path):
+        current = get_type_hints(current).get(key) if key else get_args(current)[0]
+    found: list[Any] = []
+    for choice in [current, *get_args(current)]:
+        if get_origin(choice) is Literal:
+            found += get_args(choice)
+    return found

@@ -1,0 +1,1 @@
+"""Repositories, their permissions, and their tags and manifests as the API shows them."""

@@ -1,0 +1,148 @@
+"""The rooms that accounts, access and the REST API need, built once per process.
+
+Called by `app` (and by tests) with an open, migrated database; the edges find the result as
+`request.app.state.rooms`.
+"""
+
+from dataclasses import dataclass
+
+from hatoba.config.schema import QuayConfig
+from hatoba.kernel.clock import Clock
+from hatoba.registry.access.keys import KeyRing
+from hatoba.registry.access.service import Access
+from hatoba.registry.access.tokens import TokenIssuer, TokenVerifier
+from hatoba.registry.accounts.app_tokens import AppTokens
+from hatoba.registry.accounts.applications import Applications
+from hatoba.registry.accounts.credentials import Credentials
+from hatoba.registry.accounts.deletion import Deletion
+from hatoba.registry.accounts.organizations import Organizations
+from hatoba.registry.accounts.robots import Robots
+from hatoba.registry.accounts.secrets import (
+    ColumnCipher,
+    PasswordCipher,
+    SecretHasher,
+    derive_key,
+)
+from hatoba.registry.accounts.teams import Teams
+from hatoba.registry.accounts.users import Users
+from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.db.lookups import Lookups
+from hatoba.registry.mirroring.service import Mirroring
+from hatoba.registry.mirroring.store import MirrorStore
+from hatoba.registry.repositories.permissions import Permissions
+from hatoba.registry.repositories.prototypes import Prototypes
+from hatoba.registry.repositories.service import Repositories
+from hatoba.sql.engine import Database
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Rooms:
+    """What the edges api and web call."""
+
+    settings: QuayConfig
+    clock: Clock
+    users: Users
+    organizations: Organizations
+    teams: Teams
+    robots: Robots
+    applications: Applications
+    app_tokens: AppTokens
+    deletion: Deletion
+    credentials: Credentials
+    passwords: PasswordCipher
+    access: Access
+    keys: KeyRing
+    issuer: TokenIssuer
+    verifier: TokenVerifier
+    repositories: Repositories
+    permissions: Permissions
+    prototypes: Prototypes
+    audit: AuditLog
+    mirroring: Mirroring
+
+
+def open_rooms(
+    settings: QuayConfig,
+    *,
+    database: Database,
+    lookups: Lookups,
+    clock: Clock,
+    password_rounds: int = 12,
+) -> Rooms:
+    """Build the rooms upon a migrated database; nothing is connected or read here."""
+    cipher = ColumnCipher(derive_key(settings.database_secret_key))
+    passwords = PasswordCipher(derive_key(settings.secret_key))
+    hasher = SecretHasher(rounds=password_rounds)
+    audit = AuditLog(database=database, lookups=lookups, clock=clock)
+    keys = KeyRing(database=database, cipher=cipher, clock=clock)
+    users = Users(
+        database=database,
+        clock=clock,
+        hasher=hasher,
+        audit=audit,
+        demands_email=settings.feature_mailing,
+        default_tag_expiration=settings.default_tag_expiration,
+    )
+    applications = Applications(
+        database=database, clock=clock, hasher=hasher, cipher=cipher, audit=audit
+    )
+    app_tokens = AppTokens(database=database, clock=clock, cipher=cipher, audit=audit)
+    robots = Robots(database=database, users=users, cipher=cipher, lookups=lookups, audit=audit)
+    repositories = Repositories(
+        database=database,
+        clock=clock,
+        lookups=lookups,
+        audit=audit,
+        allow_slashes=settings.feature_extended_repository_names,
+    )
+    permissions = Permissions(database=database, lookups=lookups, audit=audit)
+    mirroring = Mirroring(
+        database=database,
+        store=MirrorStore(cipher),
+        clock=clock,
+        robots=robots,
+        repositories=repositories,
+        permissions=permissions,
+        audit=audit,
+        allowed_private_hosts=frozenset(settings.ssrf_allowed_hosts),
+    )
+    return Rooms(
+        settings=settings,
+        clock=clock,
+        users=users,
+        organizations=Organizations(database=database, users=users, lookups=lookups, audit=audit),
+        teams=Teams(database=database, lookups=lookups, audit=audit),
+        robots=robots,
+        applications=applications,
+        app_tokens=app_tokens,
+        deletion=Deletion(database=database, clock=clock, audit=audit),
+        credentials=Credentials(
+            database=database,
+            clock=clock,
+            hasher=hasher,
+            passwords=passwords,
+            cipher=cipher,
+            applications=applications,
+            app_tokens=app_tokens,
+            demands_encrypted=settings.feature_require_encrypted_basic_auth,
+        ),
+        passwords=passwords,
+        access=Access(
+            database=database,
+            superusers=frozenset(settings.super_users if settings.feature_super_users else ()),
+            superusers_reach_everything=settings.feature_superusers_full_access,
+        ),
+        keys=keys,
+        issuer=TokenIssuer(keys=keys, clock=clock),
+        verifier=TokenVerifier(
+            keys=keys,
+            clock=clock,
+            audience=settings.server_hostname,
+            maximum_lifetime=settings.registry_jwt_auth_max_fresh_s,
+        ),
+        repositories=repositories,
+        permissions=permissions,
+        prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
+        audit=audit,
+        mirroring=mirroring,
+    )

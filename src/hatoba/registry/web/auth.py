@@ -1,0 +1,188 @@
+"""GET /v2/auth: registry tokens for image clients.
+
+Spec: Distribution, "Token Authentication Specification"; Quay's answers: a scope that is not
+permitted is not an error but a token with fewer actions; a push into a repository that does not
+exist creates it, where the caller may.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from hatoba.kernel.errors import InvalidInput, Unauthenticated, Unsupported
+from hatoba.registry.access.models import Identity, Role
+from hatoba.registry.access.service import RepositoryFacts
+from hatoba.registry.access.tokens import Grant
+from hatoba.registry.accounts.errors import InvalidCredentials, TooManyLogins
+from hatoba.registry.accounts.models import Account
+from hatoba.registry.repositories.errors import RepositoryExists
+from hatoba.registry.repositories.models import Repository, RepositoryState
+from hatoba.registry.repositories.policy import check_repository_name
+from hatoba.registry.rooms import Rooms
+from hatoba.registry.web.identify import client_address, identity_of, parse_basic
+
+_SCOPE = re.compile(
+    r"repository:((?:[.a-zA-Z0-9_:-]+/)*[.a-zA-Z0-9_-]+):((?:push|pull|\*)(?:,(?:push|pull|\*))*)"
+)
+UNAUTHORIZED: Final = "access to the requested resource is not authorized"
+
+
+class MalformedScope(InvalidInput):
+    """A scope that cannot be read."""
+
+
+class MalformedScopeName(InvalidInput):
+    """A scope with a name that no repository can have."""
+
+
+class NamespaceDisabled(Unsupported):
+    """The namespace of a scope has been disabled."""
+
+
+_REFUSALS: Final = {
+    MalformedScopeName: (400, "NAME_INVALID"),
+    InvalidInput: (400, "INVALID_REQUEST"),
+    Unauthenticated: (401, "UNAUTHORIZED"),
+    NamespaceDisabled: (405, "DENIED"),
+}
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class WantedScope:
+    """What a client asks for. `shown` is the name as it was asked for."""
+
+    shown: str
+    namespace: str
+    name: str
+    actions: frozenset[str]
+
+
+def parse_scope(text: str, *, rooms: Rooms) -> WantedScope:
+    """Read one `scope` parameter.
+
+    Raises:
+        MalformedScope, MalformedScopeName: it cannot be read.
+    """
+    match = _SCOPE.fullmatch(text)
+    if match is None:
+        raise MalformedScope(f"Unable to decode repository and actions: {text}")
+    shown, settings = match.group(1), rooms.settings
+    path = shown.removeprefix(f"{settings.server_hostname}/")
+    namespace, slash, name = path.partition("/")
+    if not slash:
+        if not settings.feature_library_support:
+            raise MalformedScopeName(f"Invalid repository name: {shown}")
+        namespace, name = settings.library_namespace, path
+    try:
+        check_repository_name(name, allow_slashes=settings.feature_extended_repository_names)
+        check_repository_name(namespace, allow_slashes=False)
+    except InvalidInput as error:
+        raise MalformedScopeName(f"Invalid repository name: {path}") from error
+    return WantedScope(
+        shown=shown,
+        namespace=namespace,
+        name=name,
+        actions=frozenset(match.group(2).split(",")),
+    )
+
+
+async def issue_token(request: Request) -> Response:
+    """Answer GET /v2/auth."""
+    rooms: Rooms = request.app.state.rooms
+    try:
+        identity, grants = await _decide(request, rooms)
+    except TooManyLogins as error:
+        headers = {"Retry-After": str(error.retry_after)}
+        return PlainTextResponse(error.message, status_code=429, headers=headers)
+    except (InvalidInput, Unauthenticated, NamespaceDisabled) as error:
+        status, code = next(form for kind, form in _REFUSALS.items() if isinstance(error, kind))
+        body = {"errors": [{"code": code, "detail": {}, "message": error.message}]}
+        return JSONResponse(body, status_code=status)
+    audience = request.query_params.get("service")
+    token = await rooms.issuer.issue(identity, audience=audience, grants=grants)
+    return JSONResponse({"token": token})
+
+
+async def _decide(request: Request, rooms: Rooms) -> tuple[Identity, list[Grant]]:
+    header = request.headers.get("authorization")
+    texts = [text for text in request.query_params.getlist("scope") if text]
+    identity = await _identify(request, rooms, header)
+    anonymous_may = bool(texts) and rooms.settings.feature_anonymous_access
+    if identity.is_anonymous and not anonymous_may:
+        raise InvalidCredentials(UNAUTHORIZED)
+    wanted = [parse_scope(text, rooms=rooms) for text in texts]
+    return identity, [await _grant(rooms, identity, scope) for scope in wanted]
+
+
+async def _identify(request: Request, rooms: Rooms, header: str | None) -> Identity:
+    ip = client_address(request)
+    if not header:
+        return Identity(ip=ip)
+    username, password = parse_basic(header)
+    recognised = await rooms.credentials.check_basic(username=username, password=password)
+    return identity_of(recognised, ip=ip)
+
+
+async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant:
+    """Return which of the wanted actions are allowed; creates a repository that is pushed to."""
+    repository = await rooms.repositories.find(wanted.namespace, wanted.name)
+    namespace = (
+        repository.namespace
+        if repository is not None
+        else await rooms.users.find_any(wanted.namespace)
+    )
+    if namespace is None or namespace.is_robot:
+        return Grant(name=wanted.shown, actions=())
+    if not namespace.enabled:
+        raise NamespaceDisabled(
+            f"Namespace {namespace.username} has been disabled. Please contact a system"
+            " administrator."
+        )
+    if repository is None and "push" in wanted.actions:
+        repository = await _create(rooms, identity, namespace, wanted)
+    facts = RepositoryFacts(
+        id=None if repository is None else repository.id,
+        namespace=namespace,
+        is_public=repository is not None and repository.is_public,
+    )
+    role = await rooms.access.role_in(identity, facts)
+    actions = []
+    if "push" in wanted.actions and role >= Role.WRITE and _takes_pushes(rooms, repository):
+        actions.append("push")
+    if "pull" in wanted.actions and role >= Role.READ:
+        actions.append("pull")
+    if "*" in wanted.actions and role >= Role.ADMIN:
+        actions.append("*")
+    return Grant(name=wanted.shown, actions=tuple(actions))
+
+
+def _takes_pushes(rooms: Rooms, repository: Repository | None) -> bool:
+    settings = rooms.settings
+    if settings.disable_pushes or settings.registry_state == "readonly" or repository is None:
+        return False
+    return repository.state is RepositoryState.NORMAL
+
+
+async def _create(
+    rooms: Rooms, identity: Identity, namespace: Account, wanted: WantedScope
+) -> Repository | None:
+    account = identity.account
+    settings = rooms.settings
+    if account is None or settings.disable_pushes or settings.registry_state == "readonly":
+        return None
+    if not await rooms.access.can_create_in(identity, namespace):
+        return None
+    try:
+        return await rooms.repositories.create(
+            namespace=namespace,
+            name=wanted.name,
+            is_public=not settings.create_private_repo_on_push,
+            description=None,
+            creator=account,
+            actor=identity.actor,
+        )
+    except RepositoryExists:
+        return await rooms.repositories.get(wanted.namespace, wanted.name)
