@@ -2,8 +2,10 @@
 
 import asyncio
 import copy
+import selectors
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,68 @@ from hatoba.cluster.api.local import LocalObjects
 from hatoba.cluster.controllers.run import run_controllers
 from hatoba.cluster.controllers.settings import ControllerSettings
 from hatoba.cluster.node import Usage
-from hatoba.cluster.objects import EVENTS, NAMESPACES, NODES, PODS, ResourceName
-from hatoba.kernel.clock import Clock, SystemClock, rfc3339
+from hatoba.cluster.objects import (
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    ResourceName,
+)
+from hatoba.kernel.clock import Clock, rfc3339
 from hatoba.kernel.errors import Conflict, NotFound
 
 NAMESPACE = "shop"
 NODE = "node1"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that never waits: when nothing is ready, its clock jumps to the next timer."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        return self.elapsed
+
+    def run_in_executor(self, executor, func, *args):
+        # A thread's work takes time that this clock knows nothing of: do it at once.
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except OSError as error:
+            future.set_exception(error)
+        return future
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout=None):
+        ready = super().select(0)
+        if ready or timeout is None or timeout <= 0:
+            return ready or super().select(timeout)
+        self._loop.elapsed += timeout
+        return []
+
+
+class LoopClock(Clock):
+    """The time of the running loop, as wall clock."""
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+@pytest.fixture
+def anyio_backend():
+    return ("asyncio", {"loop_factory": VirtualLoop})
 
 
 class Machine:
@@ -142,8 +200,6 @@ class Cluster:
             node_name=NODE,
             volumes=volumes,
             ca_pem="-----CA-----",
-            autoscaler_period=0.05,
-            job_backoff=0.05,
         )
 
     async def create(self, resource: ResourceName, obj, namespace=NAMESPACE):
@@ -166,7 +222,7 @@ class Cluster:
     async def items(self, resource, namespace=NAMESPACE):
         return (await self.objects.list(resource, namespace)).items
 
-    async def until(self, resource, predicate, *, namespace=NAMESPACE, timeout=5.0):
+    async def until(self, resource, predicate, *, namespace=NAMESPACE, timeout=60.0):
         """Wait until the list of a resource satisfies a predicate; return the list."""
         async with asyncio.timeout(timeout):
             while True:
@@ -178,7 +234,7 @@ class Cluster:
                 ):
                     break
 
-    async def until_object(self, resource, name, predicate, *, namespace=NAMESPACE, timeout=5.0):
+    async def until_object(self, resource, name, predicate, *, namespace=NAMESPACE, timeout=60.0):
         """Wait until one object satisfies a predicate; return it."""
 
         def fits(items):
@@ -223,7 +279,7 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path) -> AsyncIterator[Cluster]:
-    clock = SystemClock()
+    clock = LoopClock()
     api = open_api(None, clock=clock)
     made = Cluster(api, clock, tmp_path / "volumes")
     await made.create(NAMESPACES, {"metadata": {"name": NAMESPACE}} | _kind("Namespace"), None)
@@ -240,6 +296,7 @@ async def cluster(tmp_path) -> AsyncIterator[Cluster]:
         asyncio.create_task(made.machine.run()),
     ]
     try:
+        await made.until(SERVICE_ACCOUNTS, bool)
         yield made
     finally:
         for task in tasks:

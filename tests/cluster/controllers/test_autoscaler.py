@@ -1,7 +1,5 @@
 """Autoscalers, with a node that measures what the test says."""
 
-import time
-
 import pytest
 from tests.cluster.controllers.conftest import condition, deployment
 
@@ -49,7 +47,7 @@ async def measure(cluster, *, cores, mebibytes=100):
                 container="app",
                 cpu_nanocores=int(cores * 1e9),
                 memory_bytes=mebibytes * 2**20,
-                at=time.time() + 60,
+                at=cluster.clock.now().timestamp() + 60,
                 window_seconds=1.0,
             )
         ]

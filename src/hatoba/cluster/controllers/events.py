@@ -85,6 +85,8 @@ class EventSink:
         except HatobaError as error:
             # The namespace is going, most often; nobody is left to read the event.
             log.debug("event.refused", reason=note.reason, error=error.message)
+        except Exception:
+            log.exception("event.failed", reason=note.reason)
 
     async def _write(self, note: Note) -> None:
         before = self._written.get(note.identity)
