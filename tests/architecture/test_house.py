@@ -10,6 +10,7 @@ ROOMS = (
     "accounts", "access", "repositories", "content", "retention",
     "mirroring", "scanning", "audit",
 )  # fmt: skip
+COMPOSITION = ("hatoba.registry.app", "hatoba.registry.rooms")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def test_only_a_rooms_own_modules_import_its_store(graph):
         for room in ROOMS
         for store in graph.find_matching_modules(f"hatoba.registry.{room}.store")
         for importer in graph.find_modules_that_directly_import(store)
-        if not importer.startswith((f"hatoba.registry.{room}.", "hatoba.registry.app"))
+        if not importer.startswith((f"hatoba.registry.{room}.", *COMPOSITION))
     }
     assert offenders == set()
 
