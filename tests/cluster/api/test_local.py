@@ -5,7 +5,7 @@ import pytest
 
 from hatoba.cluster.api.assembly import open_api
 from hatoba.cluster.api.local import LocalObjects
-from hatoba.cluster.objects import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
+from hatoba.cluster.objects import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
 from hatoba.kernel.clock import FixedClock
 from hatoba.kernel.errors import Conflict, Forbidden, Gone, NotFound
 
@@ -24,6 +24,7 @@ def api():
 async def objects(api):
     objects = LocalObjects(api)
     await objects.create(NAMESPACES, {"metadata": {"name": "ns"}}, **ME)
+    await objects.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}}, **ME)
     return objects
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from hatoba.cluster.api.definitions import Definitions
 from hatoba.cluster.api.deletion import Remover
 from hatoba.cluster.api.identity import Identities
+from hatoba.cluster.api.kinds.services import DEFAULT_NETWORK
 from hatoba.cluster.api.kinds.table import builtin_registry
 from hatoba.cluster.api.ownership import LastWriter
 from hatoba.cluster.api.patching import Patcher
@@ -43,7 +44,13 @@ class Api:
         self.store.close()
 
 
-def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
+def open_api(
+    state: Path | None,
+    *,
+    clock: Clock,
+    admin_token: str = "",
+    service_network: str = DEFAULT_NETWORK,
+) -> Api:
     """Open the cluster's state in a directory, or an empty one in memory.
 
     Whoever sends `admin_token` is the cluster's administrator; without one nobody is.
@@ -51,7 +58,7 @@ def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
     if state is not None:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(state / DATABASE_NAME if state else None)
-    registry = builtin_registry()
+    registry = builtin_registry(service_network=service_network)
     ownership = LastWriter()
     writer = Writer(store, registry=registry, ownership=ownership, clock=clock)
     remover = Remover(store, registry=registry, clock=clock)
@@ -62,7 +69,7 @@ def open_api(state: Path | None, *, clock: Clock, admin_token: str = "") -> Api:
         reader=Reader(store, registry=registry),
         writer=writer,
         patcher=Patcher(writer),
-        subresources=Subresources(writer, registry=registry),
+        subresources=Subresources(writer, registry=registry, clock=clock),
         remover=remover,
         identities=Identities(
             store, admin_token=admin_token or new_uuid(), key=_signing_key(state), clock=clock

@@ -1,13 +1,28 @@
-"""Kubernetes protobuf request bodies, as kubectl 1.32 and later sends for built-in kinds.
+r"""Kubernetes protobuf request bodies, as kubectl 1.32 and later sends for built-in kinds.
 
-Spec: Kubernetes API concepts, "Kubernetes Protobuf encoding": the magic `k8s\\0` and a
-`runtime.Unknown` around the object. Answers are always JSON.
+Spec: Kubernetes API concepts, "Kubernetes Protobuf encoding": the magic `k8s\0` and a
+`runtime.Unknown` around the object; field numbers are those of the published `generated.proto`
+files (`messages`). A field that the tables do not know is refused, never dropped. Answers are
+always JSON.
 """
 
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hatoba.cluster.api.messages import KINDS, MESSAGES, Field
 from hatoba.cluster.api.status import BadRequest, UnsupportedMediaType
+from hatoba.kernel.clock import rfc3339
 from hatoba.kernel.json import JsonObject
 
-MAGIC = b"k8s\x00"
+MAGIC: Final = b"k8s\x00"
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_SIGN_BIT: Final = 1 << 63
+
+
+class _Truncated(Exception):
+    pass
 
 
 def decode_protobuf(data: bytes) -> JsonObject:
@@ -15,8 +30,133 @@ def decode_protobuf(data: bytes) -> JsonObject:
 
     Raises:
         BadRequest: it is not what it claims to be.
-        UnsupportedMediaType: the kind inside is not known in this encoding.
+        UnsupportedMediaType: the kind, or a field of it, is not known in this encoding.
     """
     if not data.startswith(MAGIC):
         raise BadRequest("provided data does not appear to be a protobuf message")
-    raise UnsupportedMediaType("protobuf bodies are not understood yet")
+    try:
+        envelope = _message(data[len(MAGIC) :], "Unknown")
+        meta = envelope.get("typeMeta", {})
+        group, _, version = meta.get("apiVersion", "").rpartition("/")
+        kind = meta.get("kind", "")
+        name = KINDS.get((group, version, kind))
+        if name is None:
+            raise _unsupported(f"{kind} of {group}/{version}")
+        raw = base64.b64decode(envelope.get("raw", ""))
+        return {"apiVersion": meta["apiVersion"], "kind": kind, **_message(raw, name)}
+    except (_Truncated, UnicodeDecodeError) as error:
+        raise BadRequest("unexpected EOF in a protobuf message") from error
+
+
+def _unsupported(what: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        f"protobuf bodies with {what} are not understood here: use --dry-run=client -o yaml and"
+        " create -f"
+    )
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise _Truncated
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _records(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, at = _varint(data, at)
+        elif wire in (_FIXED64, _FIXED32):
+            length = 8 if wire == _FIXED64 else 4
+        else:
+            raise _Truncated
+        if at + length > len(data):
+            raise _Truncated
+        yield number, data[at : at + length]
+        at += length
+
+
+def _message(data: bytes, name: str) -> JsonObject:
+    fields = MESSAGES[name]
+    found: JsonObject = {}
+    for number, value in _records(data):
+        field = fields.get(number)
+        if field is None:
+            raise _unsupported(f"field {number} of {name}")
+        _put(found, field, value)
+    return found
+
+
+def _put(found: JsonObject, field: Field, value: int | bytes) -> None:
+    if field.is_map:
+        assert isinstance(value, bytes)
+        parts = dict(_records(value))
+        key, item = parts.get(1, b""), parts.get(2, b"")
+        assert isinstance(key, bytes)
+        found.setdefault(field.name, {})[key.decode()] = _value(field.kind, item)
+        return
+    decoded = _value(field.kind, value)
+    if field.is_repeated:
+        found.setdefault(field.name, []).append(decoded)
+    elif field.is_inline:
+        found.update(decoded)
+    elif decoded not in ("", None, {}) and not (field.drops_zero and not decoded):
+        found[field.name] = decoded
+
+
+def _value(kind: str, value: int | bytes) -> Any:
+    if isinstance(value, int):
+        if kind == "bool":
+            return bool(value)
+        return value - (1 << 64) if value >= _SIGN_BIT else value
+    match kind:
+        case "string":
+            return value.decode()
+        case "bytes":
+            return base64.b64encode(value).decode()
+        case "Time":
+            return _time(value)
+        case "Quantity":
+            return _quantity(value)
+        case "IntOrString":
+            return _int_or_string(value)
+        case _:
+            return _message(value, kind)
+
+
+def _time(data: bytes) -> str | None:
+    parts = dict(_records(data))
+    seconds = parts.get(1)
+    if not isinstance(seconds, int):
+        return None
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))
+
+
+def _quantity(data: bytes) -> str:
+    text = dict(_records(data)).get(1, b"")
+    assert isinstance(text, bytes)
+    return text.decode()
+
+
+def _int_or_string(data: bytes) -> int | str:
+    parts = dict(_records(data))
+    if parts.get(1):
+        text = parts.get(3, b"")
+        assert isinstance(text, bytes)
+        return text.decode()
+    number = parts.get(2, 0)
+    assert isinstance(number, int)
+    return number - (1 << 64) if number >= _SIGN_BIT else number

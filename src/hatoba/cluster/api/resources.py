@@ -45,6 +45,7 @@ class Resource:
     deprecations: tuple[tuple[str, str], ...] = ()
     """Versions that are served with a warning, and the warning."""
     is_custom: bool = False
+    selectable_fields: tuple[str, ...] = ()
     answers_deletion_with_object: bool = False
     """Whether DELETE answers the object even when it is gone at once."""
 

@@ -1,15 +1,11 @@
-"""Selectors on lists and watches: labels by the general rule, fields by kind.
-
-Spec: Kubernetes "Field Selectors": every kind has `metadata.name` and `metadata.namespace`, a few
-have more.
-"""
+"""Selectors on lists and watches: labels by the general rule, fields by kind."""
 
 from dataclasses import dataclass
 
-from hatoba.cluster.api.documents import reach
 from hatoba.cluster.api.requests import Selection
 from hatoba.cluster.api.resources import Resource
-from hatoba.cluster.api.status import BadRequest
+from hatoba.cluster.formats.fields import FieldSelector, parse_fields
+from hatoba.cluster.formats.selectors import LabelSelector, parse_labels
 from hatoba.kernel.json import JsonObject
 
 
@@ -17,8 +13,8 @@ from hatoba.kernel.json import JsonObject
 class Selector:
     """A parsed selection."""
 
-    labels: tuple[tuple[str, str], ...]
-    fields: tuple[tuple[str, str], ...]
+    labels: LabelSelector | None
+    fields: FieldSelector | None
 
     @classmethod
     def of(cls, resource: Resource, selection: Selection) -> "Selector":
@@ -27,21 +23,17 @@ class Selector:
         Raises:
             BadRequest: a selector cannot be parsed or names a field the kind does not offer.
         """
-        return cls(_equalities(selection.labels), _equalities(selection.fields))
+        fields = selection.fields and parse_fields(
+            selection.fields,
+            group=resource.group,
+            kind=resource.kind,
+            is_custom=resource.is_custom,
+            selectable=resource.selectable_fields,
+        )
+        return cls(parse_labels(selection.labels) if selection.labels else None, fields or None)
 
     def matches(self, obj: JsonObject) -> bool:
         """Whether the object is selected."""
-        labels = obj["metadata"].get("labels") or {}
-        return all(labels.get(k) == v for k, v in self.labels) and all(
-            (reach(obj, *k.split(".")) or "") == v for k, v in self.fields
-        )
-
-
-def _equalities(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or key.endswith("!"):
-            raise BadRequest(f"unable to parse requirement: {part}")
-        pairs.append((key.strip(), value.removeprefix("=").strip()))
-    return tuple(pairs)
+        if self.labels is not None and not self.labels.matches(obj["metadata"].get("labels")):
+            return False
+        return self.fields is None or self.fields.matches(obj)

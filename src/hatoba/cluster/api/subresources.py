@@ -7,13 +7,15 @@ from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.scale import ScaleView
 from hatoba.cluster.api.status import About, Cause, Invalid, ObjectConflict
 from hatoba.cluster.api.writing import STALE, Transform, Writer
+from hatoba.kernel.clock import Clock, rfc3339
 from hatoba.kernel.json import JsonObject
 
 
 class Subresources:
     """The writes that are neither to the object nor to its status."""
 
-    def __init__(self, writer: Writer, *, registry: Registry) -> None:
+    def __init__(self, writer: Writer, *, registry: Registry, clock: Clock) -> None:
+        self._clock = clock
         self._writer = writer
         self._registry = registry
 
@@ -75,6 +77,16 @@ class Subresources:
                     f'pod {name} is already assigned to node "{assigned}"',
                 )
             pod["spec"]["nodeName"] = node
+            conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+            conditions[:] = [c for c in conditions if c["type"] != "PodScheduled"]
+            conditions.append(
+                {
+                    "type": "PodScheduled",
+                    "status": "True",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": rfc3339(self._clock.now()),
+                }
+            )
             return pod
 
         self._writer.update(resource, name, namespace, assign, write=write)

@@ -70,11 +70,11 @@ class Writer:
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = meta.generate_name(metadata["generateName"])
         self._check_namespace(resource, metadata)
+        managed = metadata.get("managedFields")
+        meta.fill_for_create(metadata, self._clock.now())
         self._decode(strategy, document, write)
         strategy.default(document)
         strategy.admit_create(document, self._store)
-        managed = metadata.get("managedFields")
-        meta.fill_for_create(metadata, self._clock.now())
         strategy.prepare_create(document)
         causes = meta.validate_create(metadata, resource) + strategy.validate(document)
         self._refuse(resource, document, causes)

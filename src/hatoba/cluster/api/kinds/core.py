@@ -4,13 +4,20 @@ from typing import Final
 
 from typing_extensions import override
 
-from hatoba.cluster.api.status import Refused
+from hatoba.cluster.api.documents import reach, restore
+from hatoba.cluster.api.metadata import forbidden, required, unsupported
+from hatoba.cluster.api.status import Cause, Refused
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.strategy import Strategy
 from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
 
 STORAGE_CLASSES: Final = ResourceName("storageclasses", "storage.k8s.io")
+_ACCESS_MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_CLAIM_FROZEN: Final = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for"
+    " bound claims"
+)
 _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public"})
 
@@ -80,6 +87,41 @@ class ClaimRules(Strategy):
                 if annotations.get(_DEFAULT_CLASS) == "true":
                     spec["storageClassName"] = storage_class["metadata"]["name"]
 
+    @override
+    def validate(self, obj: JsonObject) -> list[Cause]:
+        spec = obj["spec"]
+        modes = spec.get("accessModes") or []
+        causes = (
+            [] if modes else [required("spec.accessModes", "at least 1 access mode is required")]
+        )
+        causes += [
+            unsupported("spec.accessModes", mode, _ACCESS_MODES)
+            for mode in modes
+            if mode not in _ACCESS_MODES
+        ]
+        if not reach(spec, "resources", "requests", "storage"):
+            causes.append(required("spec.resources[storage]"))
+        return causes
+
+    @override
+    def validate_update(self, new: JsonObject, old: JsonObject) -> list[Cause]:
+        causes = self.validate(new)
+        if _frozen(new, old) != _frozen(old, old):
+            causes.append(forbidden("spec", _CLAIM_FROZEN))
+        return causes
+
+
+def _frozen(new: JsonObject, old: JsonObject) -> JsonObject:
+    spec = dict(new["spec"])
+    if not old["spec"].get("volumeName"):
+        restore(spec, old["spec"], "volumeName")
+    if old["spec"].get("storageClassName") is None:
+        spec.pop("storageClassName", None)
+    spec.pop("volumeAttributesClassName", None)
+    if reach(old, "status", "phase") == "Bound":
+        spec.pop("resources", None)
+    return spec
+
 
 class VolumeRules(Strategy):
     """Volumes are protected while a claim is bound to them."""
@@ -92,6 +134,8 @@ class VolumeRules(Strategy):
     def default(self, obj: JsonObject) -> None:
         spec = obj.setdefault("spec", {})
         spec.setdefault("volumeMode", "Filesystem")
+        if spec.get("hostPath") is not None:
+            spec["hostPath"].setdefault("type", "")
         spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
 
     @override

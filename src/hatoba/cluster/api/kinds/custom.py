@@ -112,6 +112,7 @@ def resource_of(definition: JsonObject) -> Resource:
         has_generation=True,
         is_custom=True,
         deprecations=deprecations,
+        selectable_fields=tuple(f["jsonPath"] for f in stored.get("selectableFields") or ()),
     )
 
 
