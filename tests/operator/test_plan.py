@@ -1,4 +1,11 @@
 import pytest
+from tests.operator.builders import (
+    EVERYTHING,
+    a_plan,
+    a_route,
+    an_observation,
+    components,
+)
 
 from hatoba.operator.model import Capabilities, Component, Reason, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
@@ -9,13 +16,6 @@ from hatoba.operator.plan import (
     known_hostname,
     read_bundle,
     same_components,
-)
-from tests.operator.builders import (
-    EVERYTHING,
-    a_plan,
-    a_route,
-    an_observation,
-    components,
 )
 
 NOTHING = Capabilities()
@@ -126,8 +126,10 @@ def test_keys_of_route_and_mirror_may_stand_in_the_bundle():
 def test_a_required_component_that_nobody_configures_blocks(kind):
     assert blocked(check, components(kind)) == (
         Reason.CONFIG_INVALID,
-        f"required component `{kind}` marked as unmanaged, but `configBundleSecret` is missing "
-        "necessary fields",
+        (
+            f"required component `{kind}` marked as unmanaged, but `configBundleSecret` is "
+            "missing necessary fields"
+        ),
     )
 
 
@@ -154,8 +156,10 @@ def test_a_missing_bundle_is_named_with_the_error_of_the_cluster():
     )
     assert blocked(read_bundle, missing) == (
         Reason.CONFIG_INVALID,
-        'unable to retrieve referenced `configBundleSecret`: bundle, error: secrets "bundle" '
-        "not found",
+        (
+            "unable to retrieve referenced `configBundleSecret`: bundle, "
+            'error: secrets "bundle" not found'
+        ),
     )
 
 

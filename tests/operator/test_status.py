@@ -3,9 +3,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hatoba.operator import status
-from hatoba.operator.model import Reason, RolloutBlocked
 from tests.operator.builders import (
     NAME,
     NOW,
@@ -16,6 +13,9 @@ from tests.operator.builders import (
     everything_healthy,
     owned,
 )
+
+from hatoba.operator import status
+from hatoba.operator.model import Reason, RolloutBlocked
 
 
 def report(plan, objects, **changes):

@@ -37,15 +37,17 @@ class Applier:
         self._cluster = cluster
         self._clock = clock
 
-    async def apply(self, plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> None:
-        """Create and change what differs.
+    async def apply(self, plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> bool:
+        """Create and change what differs; return whether anything did.
 
         Raises:
             RolloutBlocked: the cluster refuses an object.
         """
+        changed = False
         for obj in wanted:
             try:
-                await self._bring(plan, obj, owned.get(obj["kind"], obj["metadata"]["name"]))
+                live = owned.get(obj["kind"], obj["metadata"]["name"])
+                changed |= await self._bring(plan, obj, live)
             except Conflict:
                 raise
             except HatobaError as error:
@@ -54,30 +56,36 @@ class Applier:
                     "all Kubernetes objects not created/updated successfully: "
                     f"{obj['kind']} {obj['metadata']['name']}: {error.message}",
                 ) from error
+        return changed
 
-    async def _bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> None:
+    async def _bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> bool:
         suffix = obj["metadata"]["name"].removeprefix(plan.prefix)
         if obj["kind"] == "Job":
-            await self._bring_job(plan, obj, live)
-        elif obj["kind"] == "Deployment" and suffix in _MINIMUM:
-            await self._bring_scaled(plan, obj, live, minimum=_MINIMUM[suffix])
-        elif differs(obj, live):
+            return await self._bring_job(plan, obj, live)
+        if obj["kind"] == "Deployment" and suffix in _MINIMUM:
+            return await self._bring_scaled(plan, obj, live, minimum=_MINIMUM[suffix])
+        if differs(obj, live):
             await self._cluster.apply(stamped(obj))
+            return True
+        return False
 
     async def _bring_job(
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
-    ) -> None:
+    ) -> bool:
         """Create a Job once per version; a template that changed is no reason to run it again."""
+        if not plan.migrating:
+            return False
         if live is None:
-            if plan.migrating:
-                await self._create_job(obj)
-            return
+            await self._create_job(obj)
+            return True
         if is_current_job(live, plan) and not self._worth_another_try(obj, live):
-            return
-        if plan.migrating and not live["metadata"].get("deletionTimestamp"):
-            metadata = live["metadata"]
-            log.info("job removed", namespace=metadata["namespace"], job=metadata["name"])
-            await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
+            return False
+        metadata = live["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return False
+        log.info("job removed", namespace=metadata["namespace"], job=metadata["name"])
+        await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
+        return True
 
     async def _create_job(self, obj: JsonObject) -> None:
         try:
@@ -97,38 +105,48 @@ class Applier:
 
     async def _bring_scaled(
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None, *, minimum: int
-    ) -> None:
+    ) -> bool:
         """Apply a Deployment without its replicas, and set these where they are still ours.
 
         A Deployment has to be created with a number, or pods would start before the database is
         migrated: that number is handed over to the second manager before it is left out.
         """
-        name, namespace = obj["metadata"]["name"], plan.namespace
+        name = obj["metadata"]["name"]
         replicas = 0 if plan.migrating and name.endswith("quay-app") else minimum
+        before = live
         if live is None:
             first = stamped(obj)
             first["spec"] = {**obj["spec"], "replicas": replicas}
             live = await self._cluster.apply(first)
         if names.FIELD_MANAGER in replica_owners(live):
-            await self._cluster.apply(
-                {
-                    "apiVersion": obj["apiVersion"],
-                    "kind": "Deployment",
-                    "metadata": {"name": name, "namespace": namespace},
-                    "spec": {"replicas": live["spec"]["replicas"]},
-                },
-                manager=names.SCALE_MANAGER,
-            )
+            await self._hand_over_replicas(live)
             live = await self._cluster.apply(stamped(obj))
         elif differs(obj, live):
             live = await self._cluster.apply(stamped(obj))
-        owners = replica_owners(live)
-        if not live["spec"].get("replicas", 1) and replicas and owners <= {names.SCALE_MANAGER}:
-            log.info("scaled up", namespace=namespace, deployment=name, replicas=replicas)
-            await self._cluster.scale(name, replicas, namespace=namespace)
+        ours = replica_owners(live) <= {names.SCALE_MANAGER}
+        if replicas and ours and live["spec"].get("replicas") == 0:
+            log.info("scaled up", namespace=plan.namespace, deployment=name, replicas=replicas)
+            await self._cluster.scale(name, replicas, namespace=plan.namespace)
+            return True
+        return live is not before
+
+    async def _hand_over_replicas(self, live: JsonObject) -> None:
+        await self._cluster.apply(
+            {
+                "apiVersion": live["apiVersion"],
+                "kind": live["kind"],
+                "metadata": {key: live["metadata"][key] for key in ("name", "namespace")},
+                "spec": {"replicas": live["spec"]["replicas"]},
+            },
+            manager=names.SCALE_MANAGER,
+        )
 
     async def remove_outdated(self, rendered: Rendered, owned: Owned) -> None:
-        """Delete generated Secrets of former content, once no pod runs with them."""
+        """Delete generated Secrets of former content, once no pod runs with them.
+
+        Only after a pass that changed nothing: what `owned` says about a rollout is older than
+        the pass's own writes.
+        """
         wanted = {obj["metadata"]["name"] for obj in rendered.objects if obj["kind"] == "Secret"}
         outdated = [
             obj["metadata"]

@@ -5,7 +5,7 @@ library become errors of ours here and nowhere else.
 """
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,11 @@ from typing import Any, Final
 import httpx2
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ApiError, ConfigError
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.generic_resource import (
+    create_global_resource,
+    create_namespaced_resource,
+    get_generic_resource,
+)
 from lightkube.operators import exists
 from lightkube.types import CascadeType, PatchType
 
@@ -64,10 +68,12 @@ class Cluster:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._resources: dict[str, Any] = {
-            kind: create_namespaced_resource(group, version, kind, plural)
+            kind: _known(group, version, kind)
+            or create_namespaced_resource(group, version, kind, plural)
             for kind, (group, version, plural) in _NAMESPACED.items()
         } | {
-            kind: create_global_resource(group, version, kind, plural)
+            kind: _known(group, version, kind)
+            or create_global_resource(group, version, kind, plural)
             for kind, (group, version, plural) in _GLOBAL.items()
         }
         self.writes = 0
@@ -193,6 +199,12 @@ class Cluster:
                 )
         except NotFound:
             return
+
+
+def _known(group: str, version: str, kind: str) -> Any:
+    """Return the class of a kind that an earlier client registered; None for the first one."""
+    find: Callable[[str, str], Any] = get_generic_resource
+    return find(f"{group}/{version}".lstrip("/"), kind)
 
 
 def _in(namespace: str | None) -> dict[str, Any]:

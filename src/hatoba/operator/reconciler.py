@@ -112,12 +112,13 @@ class Reconciler:
         check_plan(plan)
         await self._outside.prepare(plan, observation.registry)
         rendered = render(plan)
-        await self._applier.apply(plan, rendered.objects, observation.owned)
+        changed = await self._applier.apply(plan, rendered.objects, observation.owned)
         owned = self._observer.owned(observation.registry)
         await self._report(
             observation, plan, owned, editor_secret=rendered.mounts.editor_credentials
         )
-        await self._applier.remove_outdated(rendered, owned)
+        if not changed:
+            await self._applier.remove_outdated(rendered, owned)
         return Outcome()
 
     async def _prepare(self, plan: RegistryPlan, owned: Owned) -> Outcome:

@@ -78,7 +78,7 @@ class Informer:
 
     def _set_offered(self, *, offered: bool) -> None:
         if offered != self.offered:
-            log.info("optional kind", kind=self.kind, offered=offered)
+            log.debug("kind offered", kind=self.kind, offered=offered)
             self.offered = offered
         if not offered:
             self._replace_all([])

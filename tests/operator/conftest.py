@@ -1,0 +1,273 @@
+"""The operator against the embedded cluster's API, over HTTP, without controllers or pods.
+
+`World` plays the cluster's other parts: it admits Routes, binds claims, and lets Deployments and
+Jobs become what their specs say.
+"""
+
+import asyncio
+import base64
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from lightkube import KubeConfig
+from lightkube.config.kubeconfig import Cluster, User
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+
+from hatoba.cluster import manifests
+from hatoba.cluster.api.assembly import open_api
+from hatoba.cluster.api.local import LocalObjects, install
+from hatoba.cluster.api.server import serve
+from hatoba.cluster.objects import (
+    CLAIMS,
+    DEFINITIONS,
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    ROUTES,
+    SECRETS,
+    ResourceName,
+)
+from hatoba.kernel.clock import SystemClock, rfc3339
+from hatoba.kernel.errors import NotFound
+from hatoba.operator.kubernetes import connected
+from hatoba.operator.process import Operator
+
+REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
+DEPLOY = Path(__file__).parents[2] / "deploy"
+WATCHED = {
+    "Deployment": DEPLOYMENTS,
+    "Job": JOBS,
+    "Secret": SECRETS,
+    "PersistentVolumeClaim": CLAIMS,
+    "Route": ROUTES,
+    "Service": ResourceName("services"),
+    "ConfigMap": ResourceName("configmaps"),
+    "HorizontalPodAutoscaler": ResourceName("horizontalpodautoscalers", "autoscaling"),
+    "ServiceMonitor": ResourceName("servicemonitors", "monitoring.coreos.com"),
+    "PrometheusRule": ResourceName("prometheusrules", "monitoring.coreos.com"),
+    "Role": ResourceName("roles", "rbac.authorization.k8s.io"),
+    "RoleBinding": ResourceName("rolebindings", "rbac.authorization.k8s.io"),
+    "ServiceAccount": ResourceName("serviceaccounts"),
+}
+
+
+class NoMachine:
+    """A node on which nothing runs."""
+
+    def usage(self, namespace, pod):
+        return []
+
+
+class World:
+    def __init__(self, objects, cluster, operator):
+        self.objects = objects
+        self.cluster = cluster
+        self.operator = operator
+        self.key = (NAMESPACE, NAME)
+
+    async def create_registry(self, spec=None, *, name=NAME):
+        obj = {
+            "apiVersion": "quay.redhat.com/v1",
+            "kind": "QuayRegistry",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+        }
+        if spec is not None:
+            obj["spec"] = spec
+        return await self.objects.create(REGISTRIES, obj, manager="kubectl-create")
+
+    async def create_bundle(self, config, name="init-config-bundle-secret"):
+        text = config if isinstance(config, str) else yaml.safe_dump(config)
+        obj = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "data": {"config.yaml": base64.b64encode(text.encode()).decode()},
+        }
+        return await self.objects.create(SECRETS, obj, manager="kubectl-create")
+
+    async def registry(self):
+        return copy.deepcopy(await self.objects.get(REGISTRIES, NAME, NAMESPACE))
+
+    async def update_spec(self, spec):
+        patch = {"spec": spec}
+        return await self.objects.patch(
+            REGISTRIES,
+            NAME,
+            NAMESPACE,
+            patch,
+            type="application/merge-patch+json",
+            manager="kubectl-patch",
+        )
+
+    async def get(self, resource, suffix):
+        return copy.deepcopy(await self.objects.get(resource, f"{NAME}-{suffix}", NAMESPACE))
+
+    async def exists(self, resource, suffix):
+        try:
+            await self.get(resource, suffix)
+        except NotFound:
+            return False
+        return True
+
+    async def names(self, resource):
+        listing = await self.objects.list(resource, NAMESPACE)
+        return sorted(obj["metadata"]["name"] for obj in listing.items)
+
+    async def once(self):
+        """Run one pass with informers that know everything."""
+        await self.caught_up()
+        outcome = await self.operator.reconciler.reconcile(self.key)
+        await self.caught_up()
+        return outcome
+
+    async def caught_up(self):
+        async with asyncio.timeout(10):
+            for informer in self.operator.informers:
+                await informer.synced.wait()
+                resource = WATCHED.get(informer.kind)
+                while resource is not None and informer.offered:
+                    listing = await self.objects.list(resource, labels="quay-operator/quayregistry")
+                    if _versions(listing.items) == _versions(informer.objects()):
+                        break
+                    await asyncio.sleep(0.005)
+
+    async def converge(self, passes=12):
+        """Run passes, the cluster doing its part in between, until one writes nothing."""
+        for _ in range(passes):
+            before = self.cluster.writes
+            await self.once()
+            if self.cluster.writes == before and not await self.play():
+                return
+            await self.play()
+        pytest.fail(f"not converged after {passes} passes")
+
+    async def play(self):
+        """Do what the cluster's other parts do; return whether anything changed."""
+        changed = [
+            await self.admit_routes(),
+            await self._status(CLAIMS, _bound),
+            await self._status(DEPLOYMENTS, _available),
+            await self._status(JOBS, _complete),
+        ]
+        return any(changed)
+
+    async def admit_routes(self):
+        return await self._status(ROUTES, _admitted)
+
+    async def _status(self, resource, change):
+        found = False
+        listing = await self.objects.list(resource, NAMESPACE)
+        for obj in listing.items:
+            wanted = change(copy.deepcopy(obj))
+            if wanted == obj:
+                continue
+            found = True
+            stored = await self.objects.update(resource, wanted, manager="world")
+            wanted["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+            await self.objects.update(resource, wanted, manager="world", subresource="status")
+        return found
+
+
+def _versions(objects):
+    return {
+        (obj["metadata"].get("namespace"), obj["metadata"]["name"]): obj["metadata"][
+            "resourceVersion"
+        ]
+        for obj in objects
+    }
+
+
+def _admitted(route):
+    ports = {f"{NAME}-quay": "8443", f"{NAME}-quay-builder": "8444"}
+    port = ports.get(route["metadata"]["name"], "8445")
+    route["metadata"]["annotations"]["hatoba.dev/external-port"] = port
+    if not route.get("status", {}).get("ingress"):
+        condition = {"type": "Admitted", "status": "True", "lastTransitionTime": _now()}
+        route["status"] = {
+            "ingress": [
+                {
+                    "host": route["spec"].get("host") or "localhost",
+                    "routerName": "hatoba",
+                    "conditions": [condition],
+                }
+            ]
+        }
+    return route
+
+
+def _bound(claim):
+    claim["status"] = {**claim.get("status", {}), "phase": "Bound"}
+    return claim
+
+
+def _available(deployment):
+    replicas = deployment["spec"].get("replicas", 1)
+    wanted = {
+        "observedGeneration": deployment["metadata"]["generation"],
+        "replicas": replicas,
+        "updatedReplicas": replicas,
+        "readyReplicas": replicas,
+        "availableReplicas": replicas,
+    }
+    status = deployment.get("status", {})
+    if {key: status.get(key, 0) for key in wanted} != wanted:
+        deployment["status"] = wanted | {
+            "conditions": [
+                {
+                    "type": "Available",
+                    "status": "True",
+                    "reason": "MinimumReplicasAvailable",
+                    "message": "Deployment has minimum availability.",
+                    "lastTransitionTime": _now(),
+                    "lastUpdateTime": _now(),
+                }
+            ]
+        }
+    return deployment
+
+
+def _complete(job):
+    if not job.get("status", {}).get("succeeded"):
+        job["status"] = {
+            "succeeded": 1,
+            "startTime": _now(),
+            "completionTime": _now(),
+            "conditions": [
+                {"type": kind, "status": "True", "lastTransitionTime": _now()}
+                for kind in ("SuccessCriteriaMet", "Complete")
+            ],
+        }
+    return job
+
+
+def _now():
+    return rfc3339(SystemClock().now())
+
+
+@pytest.fixture
+async def world():
+    clock = SystemClock()
+    api = open_api(None, clock=clock, admin_token="admin-token")
+    objects = LocalObjects(api)
+    server = await serve(api, node=NoMachine(), tls=None)
+    try:
+        await install(objects, manifests.initial_objects(), registry=api.registry)
+        definition = yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text())
+        await objects.create(DEFINITIONS, definition, manager="test")
+        await objects.create(
+            NAMESPACES,
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            manager="test",
+        )
+        configuration = KubeConfig.from_one(
+            cluster=Cluster(server=f"http://{server.address}"), user=User(token="admin-token")
+        )
+        async with connected(configuration) as cluster:
+            operator = Operator(cluster, settings=SETTINGS, clock=clock)
+            async with operator.watching():
+                yield World(objects, cluster, operator)
+    finally:
+        await server.close()
+        api.close()

@@ -1,0 +1,134 @@
+import asyncio
+import contextlib
+
+import pytest
+from tests.operator.builders import NAMESPACE
+
+from hatoba.kernel.clock import SystemClock
+from hatoba.kernel.errors import Unavailable
+from hatoba.operator.runtime.controller import Controller, Outcome
+from hatoba.operator.runtime.election import LEASE_NAME, Election
+from hatoba.operator.runtime.queue import WorkQueue
+
+pytestmark = pytest.mark.anyio
+
+KEY = ("namespace", "name")
+OTHER = ("namespace", "other")
+
+
+@pytest.fixture
+def queue():
+    found = WorkQueue()
+    yield found
+    found.close()
+
+
+async def test_a_key_waits_once_however_often_it_is_added(queue):
+    for _ in range(3):
+        queue.add(KEY)
+    assert queue.depth == 1
+
+
+async def test_a_key_added_while_active_comes_again_and_never_twice_at_once(queue):
+    queue.add(KEY)
+    await queue.get()
+    queue.add(KEY)
+    queue.add(KEY)
+    assert queue.depth == 0
+    queue.done(KEY)
+    assert queue.depth == 1
+
+
+async def test_retries_take_longer_each_time_until_forgotten(queue):
+    delays = [queue.retry(KEY) for _ in range(12)]
+    assert delays[0] < 0.2 < delays[3] < delays[8]
+    assert max(delays) <= 72
+    queue.forget(KEY)
+    assert queue.retry(KEY) < 0.2
+
+
+async def test_an_earlier_appointment_stands(queue):
+    queue.add_after(KEY, 0.0)
+    queue.add_after(KEY, 3600)
+    async with asyncio.timeout(1):
+        assert await queue.get() == KEY
+
+
+async def run(queue, work, *, until):
+    controller = Controller(work, queue=queue, clock=SystemClock())
+    running = asyncio.create_task(controller.run())
+    async with asyncio.timeout(5):
+        await until.wait()
+        controller.stop()
+        await running
+
+
+async def test_a_failing_key_is_retried_and_harms_no_other(queue):
+    seen, done = [], asyncio.Event()
+
+    async def work(key):
+        seen.append(key)
+        if key == KEY and seen.count(KEY) == 1:
+            raise Unavailable("not now")
+        if key == KEY and seen.count(KEY) == 2:
+            raise RuntimeError("a fault")
+        if seen.count(KEY) == 3:
+            done.set()
+        return Outcome()
+
+    queue.add(KEY)
+    queue.add(OTHER)
+    await run(queue, work, until=done)
+    assert seen.count(OTHER) == 1
+
+
+async def test_a_pass_that_runs_is_finished_when_stopping(queue):
+    started, finish, finished = asyncio.Event(), asyncio.Event(), []
+
+    async def work(key):
+        started.set()
+        await finish.wait()
+        finished.append(key)
+        return Outcome()
+
+    queue.add(KEY)
+    controller = Controller(work, queue=queue, clock=SystemClock())
+    running = asyncio.create_task(controller.run())
+    async with asyncio.timeout(5):
+        await started.wait()
+        controller.stop()
+        finish.set()
+        await running
+    assert finished == [KEY]
+
+
+async def test_one_of_two_operators_leads_and_the_other_follows_its_release(world):
+    first, second = (
+        Election(world.cluster, namespace=NAMESPACE, identity=name, clock=SystemClock())
+        for name in ("first", "second")
+    )
+    await first.acquire()
+    waiting = asyncio.create_task(second.acquire())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await asyncio.shield(waiting)
+    assert not waiting.done()
+    await first.release()
+    async with asyncio.timeout(5):
+        await waiting
+    lease = await world.cluster.get("Lease", LEASE_NAME, namespace=NAMESPACE)
+    assert lease["spec"]["holderIdentity"] == "second"
+
+
+async def test_a_restarted_operator_takes_its_own_lease_at_once(world):
+    for _ in range(2):
+        election = Election(world.cluster, namespace=NAMESPACE, identity="me", clock=SystemClock())
+        async with asyncio.timeout(1):
+            await election.acquire()
+
+
+async def test_informers_follow_kinds_that_appear_and_vanish(world):
+    await world.create_registry()
+    await world.converge()
+    for informer in world.operator.informers:
+        assert informer.offered == (informer.kind != "ObjectBucketClaim")
