@@ -1,11 +1,11 @@
-# What a person types. `make up`, `make test`, `make down`, `make check`, `make bench`.
+# What a person types: `make up`, `make test`, `make down`, `make check`.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 COOLDOWN := $(shell date -u -d '7 days ago' +%F)
 COMPILE := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --exclude-newer $(COOLDOWN)
 
-.PHONY: up down test check bench install install-dev format lock packages packages-test
+.PHONY: help up down test check install install-dev format lock packages packages-test
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -48,18 +48,15 @@ test: packages-test install-dev ## All tests
 	@$(BIN)/python -m pytest -m cluster -p no:randomly
 
 check: install-dev ## Format, lint, types, import contracts
-	@$(BIN)/ruff format --check -q src tests requirements bench
-	@$(BIN)/ruff check -q src tests requirements bench
+	@$(BIN)/ruff format --check -q src tests requirements
+	@$(BIN)/ruff check -q src tests requirements
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache 2>/dev/null || $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:randomly tests/architecture
 
 format: install-dev
-	@$(BIN)/ruff format src tests requirements bench
-	@$(BIN)/ruff check --fix -q src tests requirements bench
-
-bench: packages-test install-dev ## Measure against peers, side by side
-	@$(BIN)/python -m bench
+	@$(BIN)/ruff format src tests requirements
+	@$(BIN)/ruff check --fix -q src tests requirements
 
 lock: $(BIN)/uv ## Write the hashed requirements anew
 	@for r in tools runtime dev; do $(COMPILE) -o requirements/$$r.txt requirements/$$r.in; done
