@@ -74,6 +74,8 @@ class Handlers:
         if verb in ("update", "patch") and not exchange.target.name:
             return False
         if exchange.target.subresource:
+            if exchange.target.subresource == "binding":
+                return verb == "create"
             return verb in ("get", "update", "patch")
         return verb in exchange.resource.verbs
 
@@ -139,9 +141,11 @@ class Handlers:
         return response
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
-        """Create an object."""
+        """Create an object, or bind a pod."""
         body = await self._body(exchange)
         write = self._write(exchange, "CreateOptions")
+        if exchange.target.subresource == "binding":
+            return self._bind(exchange, body, write)
         document = _checked(body, exchange)
         if exchange.target.name:
             document.setdefault("metadata", {}).setdefault("name", exchange.target.name)
@@ -150,6 +154,16 @@ class Handlers:
             exchange.resource, document, exchange.target.namespace, write=write
         )
         return exchange.answer(self._show(exchange, made), status=201, warnings=write.warnings)
+
+    def _bind(self, exchange: Exchange, body: Body, write: Write) -> web.StreamResponse:
+        if not isinstance(body.document, dict):
+            raise BadRequest("the body of the request is no object")
+        target = exchange.target
+        self._api.subresources.bind(
+            exchange.resource, target.name, target.namespace, body.document, write=write
+        )
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return exchange.answer({**status, "code": 201}, status=201)
 
     async def update(self, exchange: Exchange) -> web.StreamResponse:
         """Replace an object, its status or its scale."""
@@ -235,6 +249,19 @@ class Handlers:
             now=self._api.clock.now(),
         )
         return exchange.answer(document)
+
+    async def read_object(self, exchange: Exchange) -> JsonObject:
+        """Return the object in the body of a request.
+
+        Raises:
+            BadRequest: there is none.
+        """
+        document = (await self._body(exchange)).document
+        if not isinstance(document, dict):
+            raise BadRequest("the body of the request is no object")
+        document.setdefault("kind", exchange.resource.kind)
+        document.setdefault("apiVersion", exchange.resource.api_version(exchange.target.version))
+        return document
 
     @staticmethod
     async def _options(exchange: Exchange) -> JsonObject | None:

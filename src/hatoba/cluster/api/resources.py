@@ -46,6 +46,8 @@ class Resource:
     """Versions that are served with a warning, and the warning."""
     is_custom: bool = False
     selectable_fields: tuple[str, ...] = ()
+    is_virtual: bool = False
+    """Whether the objects are computed, not stored."""
     answers_deletion_with_object: bool = False
     """Whether DELETE answers the object even when it is gone at once."""
 
@@ -180,4 +182,33 @@ BUILTINS: Final = (
     _resource("roles", "Role", _RBAC),
     _resource("priorityclasses", "PriorityClass", "scheduling.k8s.io", "pc", namespaced=False),
     _resource("storageclasses", "StorageClass", "storage.k8s.io", "sc", namespaced=False),
+)
+
+
+def _virtual(plural: str, kind: str, group: str, **more: object) -> Resource:
+    more.setdefault("verbs", ("create",))
+    return _resource(plural, kind, group, "", is_virtual=True, **more)
+
+
+_AUTHENTICATION: Final = "authentication.k8s.io"
+_AUTHORIZATION: Final = "authorization.k8s.io"
+_METRICS: Final = "metrics.k8s.io"
+VIRTUAL: Final = (
+    _virtual("selfsubjectreviews", "SelfSubjectReview", _AUTHENTICATION, namespaced=False),
+    _virtual("tokenreviews", "TokenReview", _AUTHENTICATION, namespaced=False),
+    _virtual("localsubjectaccessreviews", "LocalSubjectAccessReview", _AUTHORIZATION),
+    _virtual(
+        "selfsubjectaccessreviews", "SelfSubjectAccessReview", _AUTHORIZATION, namespaced=False
+    ),
+    _virtual("selfsubjectrulesreviews", "SelfSubjectRulesReview", _AUTHORIZATION, namespaced=False),
+    _virtual("subjectaccessreviews", "SubjectAccessReview", _AUTHORIZATION, namespaced=False),
+    _virtual("pods", "PodMetrics", _METRICS, versions=("v1beta1",), verbs=("get", "list")),
+    _virtual(
+        "nodes",
+        "NodeMetrics",
+        _METRICS,
+        versions=("v1beta1",),
+        verbs=("get", "list"),
+        namespaced=False,
+    ),
 )

@@ -15,13 +15,18 @@ from hatoba.cluster.api import discovery
 from hatoba.cluster.api.assembly import Api
 from hatoba.cluster.api.bodies import MAXIMUM_BODY_BYTES
 from hatoba.cluster.api.exchange import Exchange, encode, page_not_found, refuse
+from hatoba.cluster.api.execs import Execs
 from hatoba.cluster.api.handlers import Handlers
 from hatoba.cluster.api.identity import authorize
-from hatoba.cluster.api.negotiation import negotiate, wants_aggregated_discovery
+from hatoba.cluster.api.logs import Logs
+from hatoba.cluster.api.negotiation import Representation, negotiate, wants_aggregated_discovery
 from hatoba.cluster.api.openapi import OpenApi
 from hatoba.cluster.api.paths import Target, parse_path
 from hatoba.cluster.api.queries import is_true
+from hatoba.cluster.api.reviews import Reviews
 from hatoba.cluster.api.status import InternalError, ObjectNotFound, StatusError
+from hatoba.cluster.api.usage import GROUP as METRICS_GROUP
+from hatoba.cluster.api.usage import Metrics
 from hatoba.cluster.api.views import Views
 from hatoba.cluster.node import Node
 from hatoba.cluster.objects import ResourceName
@@ -50,8 +55,11 @@ class Edge:
     def __init__(self, api: Api, *, node: Node) -> None:
         self._api = api
         self._identities = api.identities
-        self._node = node
         self._handlers = Handlers(api, Views())
+        self._logs = Logs(api.reader, node=node, clock=api.clock)
+        self._execs = Execs(api.reader, node=node)
+        self._metrics = Metrics(api.reader, registry=api.registry, node=node)
+        self._reviews = Reviews(api.store, identities=api.identities, clock=api.clock)
         self._openapi = OpenApi(api.registry)
         self.address = ""
         self._open: set[asyncio.Task[object]] = set()
@@ -101,8 +109,26 @@ class Edge:
             user=user,
             target=target,
             resource=resource,
-            representation=negotiate(request.headers.get("Accept", "")),
+            representation=_without_tables(negotiate(request.headers.get("Accept", ""))),
         )
+        return await self._serve(exchange)
+
+    async def _serve(self, exchange: Exchange) -> web.StreamResponse:
+        target, method = exchange.target, exchange.request.method
+        if exchange.resource.is_virtual:
+            if target.group == METRICS_GROUP:
+                return exchange.answer(self._metrics.answer(exchange))
+            body = await self._handlers.read_object(exchange)
+            return exchange.answer(
+                self._reviews.answer(target, method, exchange.user, body), status=201
+            )
+        if target.subresource == "log":
+            return await self._logs.handle(exchange)
+        if target.subresource == "exec":
+            return await self._execs.handle(exchange)
+        if target.subresource == "token":
+            body = await self._handlers.read_object(exchange)
+            return exchange.answer(self._reviews.request_token(target, body), status=201)
         return await self._handlers.handle(exchange)
 
     def _unknown(self, target: Target) -> web.Response:
@@ -173,6 +199,12 @@ class Edge:
         for group, versions in discovery.groups(self._api.registry).items():
             paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
         return sorted(paths)
+
+
+def _without_tables(wanted: Representation) -> Representation:
+    if wanted.form == "Table":
+        return Representation(media_type=wanted.media_type)
+    return wanted
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,16 +24,6 @@ class Views:
     ) -> JsonObject:
         """Return one object in the chosen form."""
         shown = to_version(obj, resource=resource, version=version)
-        if representation.form == "Table":
-            return self.table(
-                [shown],
-                {"resourceVersion": obj["metadata"].get("resourceVersion", "")},
-                resource=resource,
-                version=version,
-                representation=representation,
-                include=include,
-                now=now,
-            )
         if representation.form:
             return _partial(shown, representation)
         return shown
@@ -51,16 +41,6 @@ class Views:
     ) -> JsonObject:
         """Return a list in the chosen form."""
         shown = [to_version(obj, resource=resource, version=version) for obj in objects]
-        if representation.form == "Table":
-            return self.table(
-                shown,
-                metadata,
-                resource=resource,
-                version=version,
-                representation=representation,
-                include=include,
-                now=now,
-            )
         if representation.form:
             return {
                 "kind": "PartialObjectMetadataList",
@@ -83,36 +63,6 @@ class Views:
             "apiVersion": api_version,
             "metadata": metadata,
             "items": items,
-        }
-
-    def table(
-        self,
-        shown: Sequence[JsonObject],
-        metadata: JsonObject,
-        *,
-        resource: Resource,
-        version: str,
-        representation: Representation,
-        include: str,
-        now: datetime,
-    ) -> JsonObject:
-        """Return a Table of objects that are in the caller's version already."""
-        rows = []
-        for obj in shown:
-            row: JsonObject = {"cells": self._printer.row(resource, version, obj, now)}
-            if include == "Object":
-                row["object"] = obj
-            elif include != "None":
-                row["object"] = _partial(obj, representation)
-            else:
-                row["object"] = None
-            rows.append(row)
-        return {
-            "kind": "Table",
-            "apiVersion": f"meta.k8s.io/{representation.version}",
-            "metadata": metadata,
-            "columnDefinitions": self._printer.columns(resource, version),
-            "rows": rows,
         }
 
 

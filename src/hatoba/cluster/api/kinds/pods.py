@@ -57,7 +57,7 @@ class PodRules(Strategy):
         namespace = metadata["namespace"]
         account = store.get(Key(SERVICE_ACCOUNTS, namespace, name))
         if account is None:
-            about = self.resource.about(metadata.get("name", ""))
+            about = self.resource.about(metadata.get("generateName") or metadata.get("name", ""))
             raise Refused(
                 f"{about.title} is forbidden: error looking up service account"
                 f' {namespace}/{name}: serviceaccount "{name}" not found',

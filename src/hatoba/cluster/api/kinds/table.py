@@ -19,7 +19,7 @@ from hatoba.cluster.api.kinds.pods import PodRules
 from hatoba.cluster.api.kinds.services import ServiceRules
 from hatoba.cluster.api.kinds.workloads import DeploymentRules, JobRules, ReplicaSetRules
 from hatoba.cluster.api.registry import Registry
-from hatoba.cluster.api.resources import BUILTINS, Resource
+from hatoba.cluster.api.resources import BUILTINS, VIRTUAL, Resource
 from hatoba.cluster.api.strategy import Strategy
 
 RULES: Final[dict[str, Callable[[Resource], Strategy]]] = {
@@ -51,4 +51,6 @@ def builtin_registry(*, service_network: str) -> Registry:
             registry.add(ServiceRules(resource, network=service_network))
         else:
             registry.add(RULES.get(resource.kind, Strategy)(resource))
+    for resource in VIRTUAL:
+        registry.add(Strategy(resource))
     return registry
