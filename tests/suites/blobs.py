@@ -3,17 +3,19 @@
 import pytest
 
 from hatoba.kernel.digests import Digest
-from hatoba.registry.blobs.driver import BlobDriver, BlobMissing, UploadMissing
+from hatoba.registry.blobs.driver import BlobDriver, BlobMissing, UploadBusy, UploadMissing
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB: several reads
 DIGEST = Digest.of(CONTENT)
 
 
 async def put(driver: BlobDriver, content: bytes, upload: str = "one") -> Digest:
-    async with driver.append(upload, offset=0) as writer:
-        await writer.write(content)
     digest = Digest.of(content)
-    await driver.commit(upload, digest=digest, size=len(content))
+    async with driver.upload(upload) as writer:
+        await writer.begin(0)
+        await writer.write(content)
+        await writer.sync()
+        await writer.commit(digest)
     return digest
 
 
@@ -36,29 +38,33 @@ async def check_ranges(driver: BlobDriver) -> None:
 
 
 async def check_an_upload_continues_at_its_offset(driver: BlobDriver) -> None:
-    async with driver.append("one", offset=0) as writer:
+    async with driver.upload("one") as writer:
+        await writer.begin(0)
         await writer.write(b"abc")
         await writer.write(memoryview(b"def"))
-    async with driver.append("one", offset=4) as writer:
+    async with driver.upload("one") as writer:
+        await writer.begin(4)
         await writer.write(b"XY")
-    assert b"".join([part async for part in driver.read_upload("one")]) == b"abcdXY"
+        assert b"".join([part async for part in writer.read()]) == b"abcdXY"
 
 
 async def check_a_gap_is_refused(driver: BlobDriver) -> None:
-    async with driver.append("one", offset=0) as writer:
+    async with driver.upload("one") as writer:
+        await writer.begin(0)
         await writer.write(b"abc")
-    with pytest.raises(UploadMissing):
-        async with driver.append("one", offset=4):
+        with pytest.raises(UploadMissing):
+            await writer.begin(4)
+
+
+async def check_two_writers_exclude_each_other(driver: BlobDriver) -> None:
+    async with driver.upload("one"):
+        with pytest.raises(UploadBusy):
+            async with driver.upload("one"):
+                pass
+        async with driver.upload("two"):
             pass
-
-
-async def check_a_wrong_size_is_not_committed(driver: BlobDriver) -> None:
-    async with driver.append("one", offset=0) as writer:
-        await writer.write(b"abc")
-    with pytest.raises(UploadMissing):
-        await driver.commit("one", digest=Digest.of(b"abcd"), size=4)
-    with pytest.raises(BlobMissing):
-        await driver.stat(Digest.of(b"abcd"))
+    async with driver.upload("one"):
+        pass
 
 
 async def check_missing_things_are_missing(driver: BlobDriver) -> None:
@@ -67,20 +73,18 @@ async def check_missing_things_are_missing(driver: BlobDriver) -> None:
     with pytest.raises(BlobMissing):
         async with driver.open(DIGEST):
             pass
-    with pytest.raises(UploadMissing):
-        await driver.commit("nothing", digest=DIGEST, size=0)
-    with pytest.raises(UploadMissing):
-        _ = [part async for part in driver.read_upload("nothing")]
     await driver.discard("nothing")
     await driver.delete(DIGEST)
 
 
 async def check_a_discarded_upload_is_gone(driver: BlobDriver) -> None:
-    async with driver.append("one", offset=0) as writer:
+    async with driver.upload("one") as writer:
+        await writer.begin(0)
         await writer.write(b"abc")
     await driver.discard("one")
-    with pytest.raises(UploadMissing):
-        await driver.commit("one", digest=Digest.of(b"abc"), size=3)
+    async with driver.upload("one") as writer:
+        with pytest.raises(UploadMissing):
+            await writer.begin(3)
 
 
 async def check_the_same_bytes_twice(driver: BlobDriver) -> None:
@@ -105,11 +109,19 @@ async def check_a_deleted_blob_is_gone_but_finishes_for_its_reader(driver: BlobD
 
 
 async def check_sha512(driver: BlobDriver) -> None:
-    async with driver.append("one", offset=0) as writer:
-        await writer.write(b"abc")
     digest = Digest.of(b"abc", "sha512")
-    await driver.commit("one", digest=digest, size=3)
+    async with driver.upload("one") as writer:
+        await writer.write(b"abc")
+        await writer.commit(digest)
     assert await read(driver, digest, 0, 3) == b"abc"
+
+
+async def check_proven_bytes_replace_damaged_ones(driver: BlobDriver) -> None:
+    async with driver.upload("one") as writer:
+        await writer.write(b"damaged")
+        await writer.commit(Digest.of(b"correct"))
+    digest = await put(driver, b"correct", "two")
+    assert await read(driver, digest, 0, 7) == b"correct"
 
 
 async def check_the_driver_proves_itself(driver: BlobDriver) -> None:

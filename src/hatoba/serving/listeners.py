@@ -5,6 +5,7 @@ small endpoint beside its main work (the operator's health and reconfigure liste
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -115,6 +116,8 @@ def make_server(
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
+    # Clients that try TLS first on a plain port would fill the log with warnings.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:

@@ -32,7 +32,7 @@ async def test_files_lie_where_quay_keeps_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("upload", ["../x", "a/b", "", ".", "..", "a\0b"])
 async def test_an_id_cannot_leave_the_directory(tmp_path: Path, upload: str) -> None:
     with pytest.raises(UploadMissing):
-        async with FilesystemBlobs(tmp_path).append(upload, offset=0):
+        async with FilesystemBlobs(tmp_path).upload(upload):
             pass
 
 

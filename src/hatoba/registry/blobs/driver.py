@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from hatoba.kernel.digests import Digest
-from hatoba.kernel.errors import NotFound, Unavailable
+from hatoba.kernel.errors import Conflict, NotFound, Unavailable
 
 READ_BYTES: Final = 1 << 20
 """How much a read takes at once: larger gains nothing, smaller costs (measured)."""
@@ -37,11 +37,34 @@ class BlobStat:
     size: int
 
 
+class UploadBusy(Conflict):
+    """Another request is writing to the same upload."""
+
+
 class UploadWriter(Protocol):
-    """Appends to one upload. Bytes are durable when the context that gave it has been left."""
+    """Writes to one upload, alone."""
+
+    async def begin(self, offset: int) -> None:
+        """Go to `offset` and drop what lies behind it: it was never acknowledged.
+
+        Raises:
+            UploadMissing: fewer than `offset` bytes are there.
+        """
 
     async def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
+
+    async def sync(self) -> None:
+        """Make what was written durable."""
+
+    def read(self) -> AsyncIterator[bytes]:
+        """Yield everything from the start, for hashing it again."""
+
+    async def commit(self, digest: Digest) -> None:
+        """Make everything written the blob `digest`, durably.
+
+        Bytes that were there before are replaced: those written now are proven.
+        """
 
 
 class BlobReader(Protocol):
@@ -58,28 +81,11 @@ class BlobReader(Protocol):
 class BlobDriver(Protocol):
     """A place where blobs are kept. All drivers pass `tests/suites/blobs.py`."""
 
-    def append(self, upload: str, *, offset: int) -> AbstractAsyncContextManager[UploadWriter]:
-        """Open an upload for appending at `offset`, creating it at offset 0.
-
-        What lies behind `offset` was never acknowledged, and is dropped. When the block ends
-        without an error, the bytes are durable.
+    def upload(self, upload: str) -> AbstractAsyncContextManager[UploadWriter]:
+        """Open an upload for writing, creating it; nobody else can meanwhile.
 
         Raises:
-            UploadMissing: fewer than `offset` bytes are there.
-        """
-
-    def read_upload(self, upload: str) -> AsyncIterator[bytes]:
-        """Yield the bytes of an upload, for hashing them again.
-
-        Raises:
-            UploadMissing: there is none.
-        """
-
-    async def commit(self, upload: str, *, digest: Digest, size: int) -> None:
-        """Make an upload the blob `digest`, durably; replaces nothing that is there already.
-
-        Raises:
-            UploadMissing: there is none, or its length is not `size`.
+            UploadBusy: somebody else is writing to it.
         """
 
     async def discard(self, upload: str) -> None:

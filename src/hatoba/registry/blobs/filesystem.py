@@ -6,6 +6,7 @@ on disk before anybody is told so. Several processes may share the directory.
 
 import asyncio
 import errno
+import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,7 @@ from hatoba.registry.blobs.driver import (
     BlobReader,
     BlobStat,
     StorageUnavailable,
+    UploadBusy,
     UploadMissing,
     UploadWriter,
 )
@@ -32,15 +34,50 @@ _INLINE_BYTES: Final = 64 << 10
 
 
 class FileWriter(UploadWriter):
-    """An upload's file, open for appending."""
+    """An upload's file, open and locked."""
 
-    def __init__(self, handle: int) -> None:
+    def __init__(self, handle: int, path: Path, blobs: "FilesystemBlobs") -> None:
         self._handle = handle
+        self._path = path
+        self._blobs = blobs
+
+    @override
+    async def begin(self, offset: int) -> None:
+        with _translated():
+            if os.fstat(self._handle).st_size < offset:
+                raise UploadMissing(f"the upload is shorter than {offset}")
+            os.ftruncate(self._handle, offset)
+            os.lseek(self._handle, offset, os.SEEK_SET)
 
     @override
     async def write(self, data: bytes | memoryview) -> None:
         with _translated():
             await asyncio.to_thread(_write_blocking, self._handle, data)
+
+    @override
+    async def sync(self) -> None:
+        with _translated():
+            await asyncio.to_thread(os.fdatasync, self._handle)
+
+    @override
+    async def read(self) -> AsyncIterator[bytes]:
+        reader = FileReader(self._handle, os.fstat(self._handle).st_size)
+        async for data in reader.read(start=0, end=reader.size):
+            yield data
+
+    @override
+    async def commit(self, digest: Digest) -> None:
+        with _translated():
+            await asyncio.to_thread(self._commit_blocking, self._blobs.blob_path(digest))
+
+    def _commit_blocking(self, target: Path) -> None:
+        os.fsync(self._handle)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for made in (target.parent.parent, target.parent.parent.parent):
+                _sync_directory(made)
+        self._path.replace(target)
+        _sync_directory(target.parent)
 
 
 class FileReader(BlobReader):
@@ -80,31 +117,14 @@ class FilesystemBlobs(BlobDriver):
 
     @override
     @asynccontextmanager
-    async def append(self, upload: str, *, offset: int) -> AsyncIterator[UploadWriter]:
+    async def upload(self, upload: str) -> AsyncIterator[UploadWriter]:
+        path = self._upload_path(upload)
         with _translated():
-            handle = await asyncio.to_thread(self._open_upload_blocking, upload, offset)
+            handle = await asyncio.to_thread(_open_locked_blocking, path)
         try:
-            yield FileWriter(handle)
-            with _translated():
-                await asyncio.to_thread(os.fdatasync, handle)
+            yield FileWriter(handle, path, self)
         finally:
             os.close(handle)
-
-    @override
-    async def read_upload(self, upload: str) -> AsyncIterator[bytes]:
-        with _translated():
-            handle = self._open(self._upload_path(upload), UploadMissing(f"no upload {upload}"))
-        try:
-            reader = FileReader(handle, os.fstat(handle).st_size)
-            async for data in reader.read(start=0, end=reader.size):
-                yield data
-        finally:
-            os.close(handle)
-
-    @override
-    async def commit(self, upload: str, *, digest: Digest, size: int) -> None:
-        with _translated():
-            await asyncio.to_thread(self._commit_blocking, upload, digest, size)
 
     @override
     async def discard(self, upload: str) -> None:
@@ -115,7 +135,7 @@ class FilesystemBlobs(BlobDriver):
     async def stat(self, digest: Digest) -> BlobStat:
         try:
             with _translated():
-                return BlobStat(digest=digest, size=self._blob_path(digest).stat().st_size)
+                return BlobStat(digest=digest, size=self.blob_path(digest).stat().st_size)
         except FileNotFoundError as error:
             raise BlobMissing(f"no bytes of {digest}") from error
 
@@ -123,7 +143,7 @@ class FilesystemBlobs(BlobDriver):
     @asynccontextmanager
     async def open(self, digest: Digest) -> AsyncIterator[BlobReader]:
         with _translated():
-            handle = self._open(self._blob_path(digest), BlobMissing(f"no bytes of {digest}"))
+            handle = self._open(self.blob_path(digest), BlobMissing(f"no bytes of {digest}"))
         try:
             yield FileReader(handle, os.fstat(handle).st_size)
         finally:
@@ -132,7 +152,7 @@ class FilesystemBlobs(BlobDriver):
     @override
     async def delete(self, digest: Digest) -> None:
         with _translated():
-            await asyncio.to_thread(self._blob_path(digest).unlink, missing_ok=True)
+            await asyncio.to_thread(self.blob_path(digest).unlink, missing_ok=True)
 
     @override
     async def check(self) -> None:
@@ -145,7 +165,8 @@ class FilesystemBlobs(BlobDriver):
             raise UploadMissing("no such upload")
         return self._uploads / upload
 
-    def _blob_path(self, digest: Digest) -> Path:
+    def blob_path(self, digest: Digest) -> Path:
+        """Return where the bytes of a digest lie."""
         return self._directory / digest.algorithm / digest.hex[:2] / digest.hex
 
     @staticmethod
@@ -154,44 +175,6 @@ class FilesystemBlobs(BlobDriver):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise missing from error
-
-    def _open_upload_blocking(self, upload: str, offset: int) -> int:
-        path = self._upload_path(upload)
-        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if offset == 0 else 0)
-        if offset == 0:
-            self._uploads.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, flags, 0o640)
-        except FileNotFoundError as error:
-            raise UploadMissing(f"no upload {upload}") from error
-        try:
-            if os.fstat(handle).st_size < offset:
-                raise UploadMissing(f"upload {upload} is shorter than {offset}")  # noqa: TRY301
-            os.ftruncate(handle, offset)
-            os.lseek(handle, offset, os.SEEK_SET)
-        except BaseException:
-            os.close(handle)
-            raise
-        return handle
-
-    def _commit_blocking(self, upload: str, digest: Digest, size: int) -> None:
-        source, target = self._upload_path(upload), self._blob_path(digest)
-        handle = self._open(source, UploadMissing(f"no upload {upload}"))
-        try:
-            if os.fstat(handle).st_size != size:
-                raise UploadMissing(f"upload {upload} does not have {size} bytes")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if target.exists() and target.stat().st_size == size:
-            source.unlink()
-            return
-        if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for made in (target.parent.parent, self._directory):
-                _sync_directory(made)
-        source.replace(target)
-        _sync_directory(target.parent)
 
     def _check_blocking(self) -> None:
         probe = self._uploads / f"_verify-{uuid4()}"
@@ -202,6 +185,18 @@ class FilesystemBlobs(BlobDriver):
                 raise StorageUnavailable("the storage does not return what was written")
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _open_locked_blocking(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        # The kernel drops the lock with its process, so a killed worker blocks nobody.
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UploadBusy("another request is writing to this upload") from error
+    return handle
 
 
 def _write_blocking(handle: int, data: bytes | memoryview) -> None:

@@ -56,11 +56,11 @@ class ResumableSha256(Hasher):
         return _TAG + base64.b64encode(self._context.raw).decode()
 
 
-def new_hasher() -> Hasher:
-    """Return a fresh SHA-256, resumable where the platform allows."""
+def new_hasher(algorithm: str = "sha256") -> Hasher:
+    """Return a fresh hash; SHA-256 is resumable where the platform allows."""
     library = _library()
-    if library is None:
-        return hashlib.sha256()
+    if library is None or algorithm != "sha256":
+        return hashlib.new(algorithm)
     context = ctypes.create_string_buffer(_STATE_BYTES)
     library.SHA256_Init(context)
     return ResumableSha256(context)

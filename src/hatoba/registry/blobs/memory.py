@@ -13,6 +13,7 @@ from hatoba.registry.blobs.driver import (
     BlobMissing,
     BlobReader,
     BlobStat,
+    UploadBusy,
     UploadMissing,
     UploadWriter,
 )
@@ -22,11 +23,32 @@ from hatoba.registry.blobs.driver import (
 class MemoryWriter(UploadWriter):
     """Appends to a byte array."""
 
+    name: str
     content: bytearray
+    store: "MemoryBlobs"
+
+    @override
+    async def begin(self, offset: int) -> None:
+        if len(self.content) < offset:
+            raise UploadMissing(f"the upload is shorter than {offset}")
+        del self.content[offset:]
 
     @override
     async def write(self, data: bytes | memoryview) -> None:
         self.content += data
+
+    @override
+    async def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
+    @override
+    async def read(self) -> AsyncIterator[bytes]:
+        yield bytes(self.content)
+
+    @override
+    async def commit(self, digest: Digest) -> None:
+        self.store.blobs[digest] = bytes(self.content)
+        self.store.uploads.pop(self.name, None)
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,28 +74,18 @@ class MemoryBlobs(BlobDriver):
 
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
 
     @override
     @asynccontextmanager
-    async def append(self, upload: str, *, offset: int) -> AsyncIterator[UploadWriter]:
-        if offset == 0:
-            self.uploads[upload] = bytearray()
-        if upload not in self.uploads or len(self.uploads[upload]) < offset:
-            raise UploadMissing(f"upload {upload} is shorter than {offset}")
-        del self.uploads[upload][offset:]
-        yield MemoryWriter(self.uploads[upload])
-
-    @override
-    async def read_upload(self, upload: str) -> AsyncIterator[bytes]:
-        if upload not in self.uploads:
-            raise UploadMissing(f"no upload {upload}")
-        yield bytes(self.uploads[upload])
-
-    @override
-    async def commit(self, upload: str, *, digest: Digest, size: int) -> None:
-        if len(self.uploads.get(upload, b"")) != size or upload not in self.uploads:
-            raise UploadMissing(f"upload {upload} does not have {size} bytes")
-        self.blobs.setdefault(digest, bytes(self.uploads.pop(upload)))
+    async def upload(self, upload: str) -> AsyncIterator[UploadWriter]:
+        if upload in self.busy:
+            raise UploadBusy("another request is writing to this upload")
+        self.busy.add(upload)
+        try:
+            yield MemoryWriter(upload, self.uploads.setdefault(upload, bytearray()), self)
+        finally:
+            self.busy.discard(upload)
 
     @override
     async def discard(self, upload: str) -> None:

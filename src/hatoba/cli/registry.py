@@ -1,0 +1,235 @@
+"""`hatoba registry`: what the quay-app, quay-app-upgrade and quay-mirror pods run.
+
+Modules of the registry are imported inside the commands: `hatoba --help` stays fast, and metrics
+must be shared before any is declared.
+"""
+
+# ruff: noqa: PLC0415 -- see above
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hatoba.config.loader import Configuration, configuration_directory, environment, load
+from hatoba.telemetry.logs import configure_logging
+from hatoba.telemetry.metrics import share_metrics
+
+if TYPE_CHECKING:
+    from hatoba.serving.asgi import Application
+    from hatoba.serving.worker import Worker
+
+HTTP_PORT: Final = 8080
+HTTPS_PORT: Final = 8443
+METRICS_PORT: Final = 9091
+STANDALONE_LISTEN: Final = "127.0.0.1:8080"
+
+
+@click.group()
+def registry() -> None:
+    """Serve, migrate and maintain a registry."""
+
+
+def _config_option(command: click.decorators.FC) -> click.decorators.FC:
+    return click.option(
+        "--config",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Directory with config.yaml (default: QUAYCONF, then /conf/stack).",
+    )(command)
+
+
+@registry.command()
+@_config_option
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Serve stand-alone: SQLite and files below this directory.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help=f"Address to serve on (stand-alone: {STANDALONE_LISTEN}).",
+)
+def serve(directory: Path | None, data: Path | None, listen: str | None) -> None:
+    """Serve images and the API, and run the background duties.
+
+    Without a configuration directory the registry is stand-alone: it keeps everything below one
+    directory and needs no other server.
+    """
+    if directory is not None and data is not None:
+        raise click.UsageError("--config and --data exclude each other")
+    share_metrics()
+    configure_logging(debug=environment().get("DEBUGLOG", "").lower() == "true")
+    mounted = configuration_directory() / "config.yaml"
+    if data is None and (directory is not None or mounted.is_file()):
+        configuration = load(directory or configuration_directory())
+        sys.exit(_serve_configured(configuration, listen=listen))
+    sys.exit(_serve_standalone(data or _default_data(), listen=listen or STANDALONE_LISTEN))
+
+
+def _serve_configured(configuration: Configuration, *, listen: str | None) -> int:
+    from hatoba.serving.listeners import Listener, TlsFiles
+
+    bind = environment().get("HATOBA_BIND") or _every_address()
+    host, port = _split(listen) if listen else (bind, HTTP_PORT)
+    listeners = [Listener(host=host, port=port)]
+    if configuration.certificate is not None:
+        certificate, key = configuration.certificate
+        tls = TlsFiles(certificate=certificate, key=key)
+        listeners.append(Listener(host=bind, port=HTTPS_PORT, tls=tls))
+    return _run(
+        configuration,
+        listeners=listeners,
+        management=Listener(host=bind, port=METRICS_PORT),
+        workers=_worker_limit(),
+    )
+
+
+def _serve_standalone(data: Path, *, listen: str) -> int:
+    from hatoba.registry.standalone import DEFAULT_ADMINISTRATOR, open_standalone
+    from hatoba.serving.listeners import Listener
+
+    host, port = _split(listen)
+    data = data.absolute()
+    shown = "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104
+    configuration = open_standalone(data, hostname=f"{shown}:{port}")
+    asyncio.run(_migrate(configuration))
+    if asyncio.run(_is_unused(configuration)):
+        hostname = configuration.settings.server_hostname
+        click.echo(
+            f"Everything is kept in {data}. Make the first user, who administers it, with\n\n"
+            f"  curl -X POST http://{hostname}/api/v1/user/initialize "
+            "-H 'Content-Type: application/json' --data "
+            f'\'{{"username": "{DEFAULT_ADMINISTRATOR}", "password": "at-least-8", '
+            f'"email": "{DEFAULT_ADMINISTRATOR}@example.com", "access_token": true}}\'\n\n'
+            f"and then: skopeo login --tls-verify=false {hostname}\n"
+        )
+    # SQLite has one writer; a second worker would only wait for it.
+    return _run(
+        configuration, listeners=[Listener(host=host, port=port)], management=None, workers=1
+    )
+
+
+def _run(configuration: Configuration, *, listeners: list, management: object, workers: int) -> int:
+    from hatoba.registry.app import make_application, open_services
+    from hatoba.registry.workers.duties import background_duties, run_background
+    from hatoba.serving.supervisor import serve as serve_forked
+
+    @contextlib.asynccontextmanager
+    async def application(worker: "Worker") -> "AsyncIterator[Application]":
+        opened = open_services(configuration, is_draining=lambda: worker.is_draining)
+        async with opened as services:
+            yield make_application(services)
+
+    async def duties(_worker: "Worker") -> None:
+        async with open_services(configuration) as services:
+            await run_background(services, background_duties(services))
+
+    return serve_forked(
+        application,
+        listeners=listeners,
+        workers=workers,
+        duties=duties,
+        management=management,
+    )
+
+
+@registry.command()
+@_config_option
+def migrate(directory: Path | None) -> None:
+    """Bring the database to the present schema; adopts a Quay database as it is."""
+    configure_logging()
+    configuration = load(directory or configuration_directory())
+    click.echo(f"database at revision {asyncio.run(_migrate(configuration))}")
+
+
+@registry.command()
+@_config_option
+@click.argument("duty", nargs=-1, required=True)
+def worker(directory: Path | None, duty: tuple[str, ...]) -> None:
+    """Run the named background duties, and nothing else."""
+    share_metrics()
+    configure_logging()
+    configuration = load(directory or configuration_directory())
+    sys.exit(_run_duties(configuration, duty))
+
+
+def _run_duties(configuration: Configuration, names: tuple[str, ...]) -> int:
+    from hatoba.registry.app import open_services
+    from hatoba.registry.workers.duties import duties_named, run_background
+    from hatoba.serving.listeners import Listener
+    from hatoba.serving.supervisor import serve as serve_forked
+
+    @contextlib.asynccontextmanager
+    async def application(_worker: "Worker") -> "AsyncIterator[Application]":
+        from hatoba.serving.management import management_application
+
+        async with open_services(configuration) as services:
+            task = asyncio.create_task(run_background(services, duties_named(services, names)))
+            try:
+                yield management_application(is_ready=lambda: not task.done())
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    bind = environment().get("HATOBA_BIND") or _every_address()
+    return serve_forked(application, listeners=[Listener(host=bind, port=METRICS_PORT)])
+
+
+async def _migrate(configuration: Configuration) -> str:
+    from hatoba.registry.db.migrate import migrate_registry
+    from hatoba.sql.engine import open_database
+
+    settings = configuration.settings
+    database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
+    try:
+        return await migrate_registry(database)
+    finally:
+        await database.close()
+
+
+async def _is_unused(configuration: Configuration) -> bool:
+    """Whether no account exists yet."""
+    from hatoba.registry.accounts.errors import NonEmptyDatabase
+    from hatoba.registry.app import open_services
+
+    async with open_services(configuration) as services:
+        try:
+            await services.rooms.users.require_empty()
+        except NonEmptyDatabase:
+            return False
+        return True
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.UsageError(f"{address!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _every_address() -> str:
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 -- as containers do
+
+
+def _worker_limit() -> int:
+    """Return the largest of Quay's WORKER_COUNT_* that is given, else one per CPU."""
+    given = [
+        int(value)
+        for name in ("WORKER_COUNT_REGISTRY", "WORKER_COUNT_WEB", "WORKER_COUNT")
+        if (value := environment().get(name, "")).isdigit()
+    ]
+    return max(given) if given else len(os.sched_getaffinity(0))
+
+
+def _default_data() -> Path:
+    base = environment().get("XDG_DATA_HOME")
+    return Path(base) / "hatoba" if base else Path.home() / ".local/share/hatoba"

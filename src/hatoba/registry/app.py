@@ -1,0 +1,292 @@
+"""The composition root of the registry: configuration -> services -> ASGI application.
+
+Nothing is built anywhere else. `serve_application` and `serve_duties` are what the supervisor
+runs in its workers, after the fork.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from hatoba.config.loader import Configuration, data_directory
+from hatoba.config.schema import QuayConfig
+from hatoba.kernel.clock import Clock, SystemClock
+from hatoba.kernel.errors import InvalidInput
+from hatoba.registry.access import store as access_store
+from hatoba.registry.api.app import api_routes
+from hatoba.registry.blobs.driver import BlobDriver
+from hatoba.registry.blobs.filesystem import FilesystemBlobs
+from hatoba.registry.content.catalog import Catalog, Reach
+from hatoba.registry.content.holdings import Holdings
+from hatoba.registry.content.invalidation import follow_deletions
+from hatoba.registry.content.listings import Listings
+from hatoba.registry.content.manifests import Manifests
+from hatoba.registry.content.models import ContentPolicy
+from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver, TagResolver
+from hatoba.registry.content.shelf import Shelf, make_caches
+from hatoba.registry.content.uploads import Uploads
+from hatoba.registry.db.lookups import load_lookups
+from hatoba.registry.health import Check, Health
+from hatoba.registry.rooms import Rooms, open_rooms
+from hatoba.registry.v2.app import V2Application
+from hatoba.registry.v2.services import V2Services, V2Settings
+from hatoba.registry.web.routes import open_sessions, web_routes
+from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
+from hatoba.sql.engine import Database, open_database
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS: Final = 2.0
+RESOLVER_CONNECTIONS: Final = 4
+LARGEST_PAGE: Final = 100
+SQLITE_CACHE_SECONDS: Final = 5.0
+"""Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
+
+
+class StorageMissing(InvalidInput):
+    """The configuration names no place for blobs."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Services:
+    """Everything that the edges and duties of one process use."""
+
+    settings: QuayConfig
+    clock: Clock
+    database: Database
+    blobs: BlobDriver
+    rooms: Rooms
+    shelf: Shelf
+    manifests: Manifests
+    uploads: Uploads
+    holdings: Holdings
+    listings: Listings
+    catalog: Catalog
+    health: Health
+
+
+@asynccontextmanager
+async def open_services(
+    configuration: Configuration,
+    *,
+    clock: Clock | None = None,
+    is_draining: Callable[[], bool] = lambda: False,
+) -> AsyncIterator[Services]:
+    """Connect and build; on leaving, write what waits and close everything.
+
+    Raises:
+        StorageMissing: no location is configured.
+        DatabaseUnavailable: the database does not answer.
+    """
+    settings = configuration.settings
+    clock = clock or SystemClock()
+    location, directory = _storage(settings)
+    blobs = FilesystemBlobs(directory)
+    async with AsyncExitStack() as stack:
+        database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
+        stack.push_async_callback(database.close)
+        lookups = await load_lookups(database)
+        rooms = open_rooms(settings, database=database, lookups=lookups, clock=clock)
+        policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
+        shelf = Shelf(
+            database=database,
+            blobs=blobs,
+            lookups=lookups,
+            audit=rooms.audit,
+            clock=clock,
+            caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
+            policy=policy,
+        )
+        resolver = await _resolver(stack, database, clock=clock)
+        stack.push_async_callback(rooms.audit.flush)
+        await stack.enter_async_context(_background(_flush_forever(rooms)))
+        if database.is_postgresql:
+            following = follow_deletions(database, forget=shelf.caches.clear)
+            await stack.enter_async_context(_background(following))
+        yield Services(
+            settings=settings,
+            clock=clock,
+            database=database,
+            blobs=blobs,
+            rooms=rooms,
+            shelf=shelf,
+            manifests=Manifests(shelf=shelf, resolver=resolver),
+            uploads=Uploads(shelf=shelf),
+            holdings=Holdings(shelf=shelf),
+            listings=Listings(shelf=shelf),
+            catalog=_catalog(shelf, settings),
+            health=Health(
+                database=database,
+                blobs=blobs,
+                keys=rooms.keys,
+                clock=clock,
+                data_directory=directory,
+                is_draining=is_draining,
+                redis=_redis_check(settings),
+            ),
+        )
+
+
+def make_application(services: Services) -> Application:
+    """Return the ASGI application of a worker: `/v2` and probes at once, the rest by Starlette."""
+    rooms, settings = services.rooms, services.settings
+    v2 = V2Application(services=_v2_services(services))
+    offers_initialize = settings.feature_user_initialize
+    rest = Starlette(
+        routes=[*api_routes(offers_initialize=offers_initialize), *web_routes()],
+    )
+    rest.state.rooms = rooms
+    rest.state.sessions = open_sessions(rooms)
+    rest.state.services = services
+    return _dispatcher(v2=v2, health=services.health, rest=rest)
+
+
+def _dispatcher(*, v2: V2Application, health: Health, rest: ASGIApp) -> Application:
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith("/v2/") and path != "/v2/auth":
+            await v2(scope, receive, send)
+        elif path.startswith("/health") or path == "/status":
+            await health(scope, receive, send)
+        elif path == "/v2":
+            await _redirect(send, location=b"/v2/")
+        elif path in {"/_internal_ping", "/v1/_ping", "/v1/_internal_ping"}:
+            await answer(send, status=200, body=b"true")
+        else:
+            await rest(scope, receive, send)
+
+    return dispatch
+
+
+async def _redirect(send: Send, *, location: bytes) -> None:
+    headers = [(b"location", location), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _v2_services(services: Services) -> V2Services:
+    settings = services.settings
+    return V2Services(
+        settings=V2Settings(
+            hostname=settings.server_hostname,
+            scheme=settings.preferred_url_scheme,
+            library=settings.library_namespace if settings.feature_library_support else None,
+            page_size=max(settings.v2_pagination_size, LARGEST_PAGE),
+            maximum_manifest_bytes=settings.maximum_manifest_size,
+            accepts_pushes=not settings.disable_pushes and settings.registry_state == "normal",
+            allows_anonymous=settings.feature_anonymous_access,
+            offers_referrers=settings.feature_referrers_api,
+        ),
+        verifier=services.rooms.verifier,
+        manifests=services.manifests,
+        uploads=services.uploads,
+        holdings=services.holdings,
+        listings=services.listings,
+        catalog=services.catalog,
+    )
+
+
+def _storage(settings: QuayConfig) -> tuple[str, Path]:
+    """Return the location that is written to, and its directory."""
+    names = [*settings.distributed_storage_preference, *settings.distributed_storage_config]
+    if not names:
+        raise StorageMissing("DISTRIBUTED_STORAGE_CONFIG names no location")
+    _, parameters = settings.distributed_storage_config[names[0]]
+    path = parameters.get("storage_path")
+    if not isinstance(path, str) or not path:
+        raise StorageMissing(f"the location {names[0]} has no storage_path")
+    return names[0], data_directory() / path
+
+
+def _policy(settings: QuayConfig, *, location: str, is_postgresql: bool) -> ContentPolicy:
+    policy = ContentPolicy(
+        hold_lifetime=timedelta(seconds=settings.push_temp_tag_expiration_sec),
+        maximum_blob_bytes=settings.maximum_layer_bytes,
+        maximum_manifest_bytes=settings.maximum_manifest_size,
+        location=location,
+    )
+    if is_postgresql:
+        return policy
+    return ContentPolicy(
+        hold_lifetime=policy.hold_lifetime,
+        maximum_blob_bytes=policy.maximum_blob_bytes,
+        maximum_manifest_bytes=policy.maximum_manifest_bytes,
+        location=location,
+        cache_seconds=SQLITE_CACHE_SECONDS,
+    )
+
+
+async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) -> TagResolver:
+    if not database.is_postgresql:
+        return SqlTagResolver(database=database, clock=clock)
+    pool = await asyncpg.create_pool(
+        **database.asyncpg_arguments(), min_size=1, max_size=RESOLVER_CONNECTIONS, timeout=10
+    )
+    stack.push_async_callback(pool.close)
+    return PreparedTagResolver(pool=pool, clock=clock)
+
+
+def _catalog(shelf: Shelf, settings: QuayConfig) -> Catalog:
+    async def reach(account_id: int) -> Reach:
+        async with shelf.database.read() as connection:
+            found = await access_store.reach_of(connection, account_id=account_id)
+        return Reach(namespaces=found.administered, repositories=found.repositories)
+
+    return Catalog(shelf=shelf, reach=reach, shows_public=settings.feature_public_catalog)
+
+
+def _redis_check(settings: QuayConfig) -> Check:
+    server = settings.user_events_redis or settings.buildlogs_redis
+
+    async def check() -> bool:
+        if server is None:
+            return True
+        client = Redis(
+            host=server.host,
+            port=server.port,
+            password=server.password,
+            db=server.db,
+            ssl=server.ssl,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+        )
+        try:
+            return bool(await client.ping())
+        except RedisError:
+            return False
+        finally:
+            await client.aclose()
+
+    return check
+
+
+async def _flush_forever(rooms: Rooms) -> None:
+    """Write audit rows of pulls every few seconds; the last ones are written on leaving."""
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        try:
+            await rooms.audit.flush()
+        except Exception:
+            log.exception("audit rows could not be written")
+
+
+@asynccontextmanager
+async def _background(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

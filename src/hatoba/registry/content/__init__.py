@@ -1,0 +1,1 @@
+"""What is pushed and pulled: manifests, tags, blobs of repositories, uploads, referrers."""

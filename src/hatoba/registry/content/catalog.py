@@ -1,0 +1,49 @@
+"""The catalog: repositories that somebody may see, in order of namespace and name."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from hatoba.registry.content import store
+from hatoba.registry.content.models import Page
+from hatoba.registry.content.shelf import Shelf
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Reach:
+    """What an account may see beside its own namespace: by ids."""
+
+    namespaces: Collection[int]
+    repositories: Collection[int]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Catalog:
+    """Lists repositories across namespaces."""
+
+    shelf: Shelf
+    reach: Callable[[int], Awaitable[Reach]]
+    shows_public: bool
+    """FEATURE_PUBLIC_CATALOG."""
+
+    async def list_repositories(
+        self, *, account_id: int | None, after: str | None, limit: int
+    ) -> Page:
+        """Return `namespace/name` of what an account may see, beginning after `after`."""
+        if limit == 0 or (account_id is None and not self.shows_public):
+            return Page(items=(), has_more=False)
+        reach = Reach(namespaces=(), repositories=())
+        if account_id is not None:
+            reach = await self.reach(account_id)
+        own = () if account_id is None else (account_id,)
+        async with self.shelf.database.read() as connection:
+            names = await store.repository_names(
+                connection,
+                namespaces=[*own, *reach.namespaces],
+                repository_ids=list(reach.repositories),
+                visibility_id=(
+                    self.shelf.lookups.id("visibility", "public") if self.shows_public else None
+                ),
+                after=after,
+                limit=limit + 1,
+            )
+        return Page(items=names[:limit], has_more=len(names) > limit)

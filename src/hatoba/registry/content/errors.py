@@ -1,0 +1,58 @@
+"""Errors of the content room. The v2 edge gives each its code and status."""
+
+from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge
+
+
+class RepositoryUnknown(NotFound):
+    """No such repository, or it is being deleted."""
+
+
+class ManifestUnknown(NotFound):
+    """No such manifest in the repository."""
+
+
+class TagUnknown(NotFound):
+    """There is no living tag of this name."""
+
+
+class TagExpired(NotFound):
+    """The tag existed, and was deleted or has expired."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"Tag {tag} was deleted or has expired. To pull, revive via time machine")
+
+
+class TagImmutable(Conflict):
+    """The tag may not be moved or deleted."""
+
+
+class BlobUnknown(NotFound):
+    """No such blob in the repository."""
+
+
+class UploadUnknown(NotFound):
+    """No such upload: never begun, cancelled, finished or expired."""
+
+
+class ManifestContentUnknown(InvalidInput):
+    """A manifest names blobs or manifests that the repository does not hold."""
+
+
+class ManifestDigestMismatch(InvalidInput):
+    """The manifest's bytes do not have the digest under which they were pushed."""
+
+
+class UploadDigestMismatch(InvalidInput):
+    """The uploaded bytes do not have the digest that was given."""
+
+
+class RangeNotSatisfiable(Conflict):
+    """A chunk does not begin where the upload stands."""
+
+    def __init__(self, *, received: int) -> None:
+        self.received = received
+        super().__init__(f"the upload stands at {received} bytes")
+
+
+class BlobTooLarge(TooLarge):
+    """An upload passed MAXIMUM_LAYER_SIZE."""

@@ -1,0 +1,92 @@
+"""Lists: tags of a repository, and referrers of a manifest."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.json import JsonObject
+from hatoba.kernel.names import RepositoryName
+from hatoba.oci.descriptors import describe
+from hatoba.registry.content import store
+from hatoba.registry.content.errors import RepositoryUnknown
+from hatoba.registry.content.models import Page
+from hatoba.registry.content.shelf import Shelf
+
+MAXIMUM_REFERRERS: Final = 5000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Listings:
+    """Questions about many things of one repository."""
+
+    shelf: Shelf
+
+    async def list_tags(self, name: RepositoryName, *, after: str | None, limit: int) -> Page:
+        """Return names of tags in order, beginning after `after`.
+
+        Raises:
+            RepositoryUnknown: no such repository.
+        """
+        async with self.shelf.database.read() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            if limit == 0:
+                return Page(items=(), has_more=False)
+            names = await store.tag_names(
+                connection,
+                repository_id=repository.id,
+                after=after,
+                limit=limit + 1,
+                now_ms=self.shelf.now_ms(),
+            )
+        return Page(items=names[:limit], has_more=len(names) > limit)
+
+    async def list_referrers(
+        self, name: RepositoryName, *, subject: Digest, artifact_type: str | None
+    ) -> Sequence[JsonObject]:
+        """Return descriptors of the manifests whose subject is this digest, oldest first.
+
+        Raises:
+            RepositoryUnknown: no such repository.
+        """
+        async with self.shelf.database.read() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            rows = await store.referrers(
+                connection,
+                repository_id=repository.id,
+                subject=subject,
+                artifact_type=artifact_type,
+                now_ms=self.shelf.now_ms(),
+                limit=MAXIMUM_REFERRERS,
+            )
+        return [
+            _descriptor(
+                row.digest,
+                media_type=self.shelf.lookups.name("mediatype", row.media_type_id),
+                artifact_type=row.artifact_type,
+                text=row.manifest_bytes,
+            )
+            for row in rows
+        ]
+
+
+def _descriptor(
+    digest: str, *, media_type: str, artifact_type: str | None, text: str
+) -> JsonObject:
+    """Spec: distribution-spec "Listing Referrers": with the manifest's annotations."""
+    extra: JsonObject = {}
+    if artifact_type is not None:
+        extra["artifactType"] = artifact_type
+    if annotations := json.loads(text).get("annotations"):
+        extra["annotations"] = annotations
+    return describe(
+        media_type=media_type,
+        digest=Digest.parse(digest),
+        size=len(text.encode("utf-8")),
+        extra=extra,
+    )

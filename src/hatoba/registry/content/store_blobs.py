@@ -1,0 +1,235 @@
+"""Rows of blobs and uploads.
+
+A repository holds a blob while one of its manifests names it (`manifestblob`) or while the hold
+that its upload or mount left (`uploadedblob`) has not expired.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.ids import new_uuid
+from hatoba.kernel.names import RepositoryName
+from hatoba.registry.content.models import RepositoryState, UploadRecord
+from hatoba.registry.content.store import AnyRow, insert_missing, lock
+from hatoba.registry.db.tables.blobs import (
+    blob_uploads,
+    image_storage_locations,
+    image_storage_placements,
+    image_storages,
+    uploaded_blobs,
+)
+from hatoba.registry.db.tables.manifests import manifest_blobs
+from hatoba.registry.db.tables.repositories import repositories
+from hatoba.registry.db.tables.users import users
+
+
+def _held(repository_id: Any, now: datetime) -> Any:
+    return or_(
+        exists().where(
+            manifest_blobs.c.repository_id == repository_id,
+            manifest_blobs.c.blob_id == image_storages.c.id,
+        ),
+        exists().where(
+            uploaded_blobs.c.repository_id == repository_id,
+            uploaded_blobs.c.blob_id == image_storages.c.id,
+            uploaded_blobs.c.expires_at > now,
+        ),
+    )
+
+
+async def find_blob(
+    connection: AsyncConnection, *, name: RepositoryName, digest: Digest, now: datetime
+) -> AnyRow | None:
+    """Return the blob's id and size with its repository, if the repository holds it."""
+    statement = (
+        select(
+            repositories.c.id,
+            repositories.c.namespace_user_id,
+            repositories.c.state,
+            image_storages.c.id.label("blob_id"),
+            image_storages.c.image_size,
+        )
+        .select_from(repositories)
+        .join(users, users.c.id == repositories.c.namespace_user_id)
+        .join(image_storages, image_storages.c.content_checksum == str(digest))
+        .where(
+            users.c.username == name.namespace,
+            repositories.c.name == name.name,
+            repositories.c.state != RepositoryState.MARKED_FOR_DELETION,
+            _held(repositories.c.id, now),
+        )
+        .limit(1)
+    )
+    return (await connection.execute(statement)).one_or_none()
+
+
+async def held_blobs(
+    connection: AsyncConnection, *, repository_id: int, digests: Sequence[Digest], now: datetime
+) -> dict[str, tuple[int, int | None]]:
+    """Return id and size of those blobs that a repository holds, by digest."""
+    statement = select(
+        image_storages.c.content_checksum, image_storages.c.id, image_storages.c.image_size
+    ).where(
+        image_storages.c.content_checksum.in_([str(digest) for digest in digests]),
+        _held(repository_id, now),
+    )
+    rows = await connection.execute(statement)
+    return {row.content_checksum: (row.id, row.image_size) for row in rows}
+
+
+async def ensure_location(connection: AsyncConnection, name: str) -> int:
+    """Return the id of a storage location, adding its row if need be."""
+    await insert_missing(connection, image_storage_locations, [{"name": name}])
+    statement = select(image_storage_locations.c.id).where(image_storage_locations.c.name == name)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def insert_upload(
+    connection: AsyncConnection,
+    *,
+    repository_id: int,
+    upload_id: str,
+    location_id: int,
+    now: datetime,
+) -> None:
+    """Begin an upload."""
+    await connection.execute(
+        insert(blob_uploads).values(
+            repository_id=repository_id,
+            uuid=upload_id,
+            byte_count=0,
+            location_id=location_id,
+            storage_metadata="{}",
+            chunk_count=0,
+            created=now,
+        )
+    )
+
+
+async def find_upload(
+    connection: AsyncConnection, *, name: RepositoryName, upload_id: str
+) -> UploadRecord | None:
+    """Return an upload of a repository."""
+    row = (
+        await connection.execute(
+            select(blob_uploads)
+            .join(repositories, repositories.c.id == blob_uploads.c.repository_id)
+            .join(users, users.c.id == repositories.c.namespace_user_id)
+            .where(
+                blob_uploads.c.uuid == upload_id,
+                users.c.username == name.namespace,
+                repositories.c.name == name.name,
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return UploadRecord(
+        id=row.id,
+        upload_id=row.uuid,
+        repository_id=row.repository_id,
+        received=row.byte_count,
+        hash_state=row.sha_state,
+        chunks=row.chunk_count,
+    )
+
+
+async def advance_upload(
+    connection: AsyncConnection, upload: UploadRecord, *, received: int, hash_state: str | None
+) -> bool:
+    """Acknowledge bytes; False when the upload has gone or moved meanwhile."""
+    done = await connection.execute(
+        update(blob_uploads)
+        .where(blob_uploads.c.id == upload.id, blob_uploads.c.byte_count == upload.received)
+        .values(byte_count=received, sha_state=hash_state, chunk_count=upload.chunks + 1)
+    )
+    return done.rowcount == 1
+
+
+async def delete_upload(connection: AsyncConnection, *, upload_row_id: int) -> bool:
+    """Forget an upload; False when it was gone already."""
+    done = await connection.execute(delete(blob_uploads).where(blob_uploads.c.id == upload_row_id))
+    return done.rowcount == 1
+
+
+async def old_uploads(
+    connection: AsyncConnection, *, before: datetime, limit: int
+) -> Sequence[AnyRow]:
+    """Return id and uuid of uploads begun before a moment, oldest first."""
+    statement = (
+        select(blob_uploads.c.id, blob_uploads.c.uuid)
+        .where(blob_uploads.c.created < before)
+        .order_by(blob_uploads.c.created)
+        .limit(limit)
+    )
+    return (await connection.execute(statement)).all()
+
+
+async def ensure_blob(
+    connection: AsyncConnection, *, digest: Digest, size: int, location_id: int
+) -> int:
+    """Return the id of the row of a blob whose bytes are stored, adding it if need be."""
+    # content_checksum has no unique index in Quay's schema; the lock keeps its rows single.
+    await lock(connection, f"blob:{digest}")
+    statement = (
+        select(image_storages.c.id)
+        .where(
+            image_storages.c.content_checksum == str(digest), image_storages.c.cas_path.is_(True)
+        )
+        .order_by(image_storages.c.id)
+        .limit(1)
+    )
+    found = (await connection.execute(statement)).scalar_one_or_none()
+    if found is None:
+        inserted = await connection.execute(
+            insert(image_storages).values(
+                uuid=new_uuid(),
+                image_size=size,
+                uploading=False,
+                cas_path=True,
+                content_checksum=str(digest),
+            )
+        )
+        key = inserted.inserted_primary_key
+        assert key is not None
+        found = key[0]
+    blob_id = int(found)
+    await insert_missing(
+        connection,
+        image_storage_placements,
+        [{"storage_id": blob_id, "location_id": location_id}],
+    )
+    return blob_id
+
+
+async def hold_blob(
+    connection: AsyncConnection,
+    *,
+    repository_id: int,
+    blob_id: int,
+    now: datetime,
+    lifetime: timedelta,
+) -> None:
+    """Let a repository hold a blob until a manifest names it or the hold expires."""
+    await connection.execute(
+        insert(uploaded_blobs).values(
+            repository_id=repository_id,
+            blob_id=blob_id,
+            uploaded_at=now,
+            expires_at=now + lifetime,
+        )
+    )
+
+
+async def drop_expired_holds(connection: AsyncConnection, *, before: datetime, limit: int) -> int:
+    """Forget expired holds; return how many."""
+    expired = select(uploaded_blobs.c.id).where(uploaded_blobs.c.expires_at < before).limit(limit)
+    done = await connection.execute(
+        delete(uploaded_blobs).where(uploaded_blobs.c.id.in_(expired.scalar_subquery()))
+    )
+    return int(done.rowcount)

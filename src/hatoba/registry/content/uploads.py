@@ -1,0 +1,267 @@
+"""Uploads: bytes on their way to becoming a blob.
+
+An upload streams: bytes are hashed while they are written, in constant memory, and never read
+back unless the hash cannot be carried over. What was acknowledged (column `byte_count`) is on
+disk; a digest is believed only after every byte under it was hashed here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from hatoba.kernel.digests import Digest, Hasher
+from hatoba.kernel.ids import new_uuid
+from hatoba.kernel.names import RepositoryName
+from hatoba.registry.blobs.driver import UploadMissing, UploadWriter
+from hatoba.registry.blobs.hashing import StateForeign, new_hasher, resume_hasher, state_of
+from hatoba.registry.content import store, store_blobs
+from hatoba.registry.content.errors import (
+    BlobTooLarge,
+    RangeNotSatisfiable,
+    RepositoryUnknown,
+    UploadDigestMismatch,
+    UploadUnknown,
+)
+from hatoba.registry.content.models import BlobRecord, UploadRecord
+from hatoba.registry.content.shelf import Shelf
+
+BATCH_BYTES: Final = 1 << 20
+"""How much is hashed and written at once: one hop to a thread per MiB."""
+
+log = structlog.get_logger()
+
+Chunks = AsyncIterator[bytes]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """An upload while one request writes to it."""
+
+    writer: UploadWriter
+    hasher: Hasher
+    received: int
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Uploads:
+    """All uploads in progress."""
+
+    shelf: Shelf
+
+    async def start_upload(self, name: RepositoryName) -> str:
+        """Begin an upload and return its id.
+
+        Raises:
+            RepositoryUnknown: no such repository.
+        """
+        upload_id = new_uuid()
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            await store_blobs.insert_upload(
+                connection,
+                repository_id=repository.id,
+                upload_id=upload_id,
+                location_id=await store_blobs.ensure_location(
+                    connection, self.shelf.policy.location
+                ),
+                now=self.shelf.clock.now(),
+            )
+        return upload_id
+
+    async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord:
+        """Return an upload.
+
+        Raises:
+            UploadUnknown: there is none in this repository.
+        """
+        async with self.shelf.database.read() as connection:
+            upload = await store_blobs.find_upload(connection, name=name, upload_id=upload_id)
+        if upload is None:
+            raise UploadUnknown("blob upload unknown to registry")
+        return upload
+
+    async def append_chunk(
+        self,
+        name: RepositoryName,
+        *,
+        upload_id: str,
+        chunks: Chunks,
+        start: int | None = None,
+        length: int | None = None,
+    ) -> int:
+        """Append bytes durably and return how many there are now.
+
+        Args:
+            name: the repository that the upload was begun in.
+            upload_id: the upload.
+            chunks: the bytes as they come.
+            start: where the client believes the upload stands, if it says so.
+            length: how many bytes the client announced, if it did.
+
+        Raises:
+            UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was appended.
+        """
+        await self.find_upload(name, upload_id=upload_id)
+        async with self.shelf.blobs.upload(upload_id) as writer:
+            upload = await self._current(name, upload_id=upload_id, start=start)
+            progress = await self._continue(upload, writer=writer)
+            await self._receive(progress, chunks=chunks)
+            if length is not None and progress.received - upload.received != length:
+                raise RangeNotSatisfiable(received=upload.received)
+            await writer.sync()
+            await self._acknowledge(upload, progress=progress)
+            return progress.received
+
+    async def finish_upload(
+        self,
+        name: RepositoryName,
+        *,
+        upload_id: str,
+        digest: Digest,
+        chunks: Chunks,
+        start: int | None = None,
+    ) -> BlobRecord:
+        """Append the last bytes, prove the digest and make the blob durable and visible.
+
+        A wrong digest ends the upload: its bytes are not what the client meant to send.
+
+        Raises:
+            UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was changed.
+            UploadDigestMismatch: the upload is gone.
+        """
+        await self.find_upload(name, upload_id=upload_id)
+        async with self.shelf.blobs.upload(upload_id) as writer:
+            upload = await self._current(name, upload_id=upload_id, start=start)
+            progress = await self._continue(upload, writer=writer)
+            await self._receive(progress, chunks=chunks)
+            if await self._digest(progress, algorithm=digest.algorithm) != digest:
+                await self._forget(upload)
+                raise UploadDigestMismatch("the bytes do not have the digest that was given")
+            await writer.commit(digest)
+            record = await self._publish(name, upload=upload, digest=digest, progress=progress)
+        log.info("blob pushed", repository=str(name), digest=str(digest), bytes=record.size)
+        return record
+
+    async def cancel_upload(self, name: RepositoryName, *, upload_id: str) -> None:
+        """End an upload and drop its bytes.
+
+        Raises:
+            UploadUnknown: there is none.
+        """
+        await self._forget(await self.find_upload(name, upload_id=upload_id))
+
+    async def expire_uploads(self, *, limit: int = 100) -> int:
+        """End uploads that took too long; return how many."""
+        before = self.shelf.clock.now() - self.shelf.policy.upload_lifetime
+        async with self.shelf.database.read() as connection:
+            rows = await store_blobs.old_uploads(connection, before=before, limit=limit)
+        for row in rows:
+            async with self.shelf.database.begin() as connection:
+                await store_blobs.delete_upload(connection, upload_row_id=row.id)
+            await self.shelf.blobs.discard(row.uuid)
+        return len(rows)
+
+    async def _current(
+        self, name: RepositoryName, *, upload_id: str, start: int | None
+    ) -> UploadRecord:
+        """Read the upload again, now that nobody else can change it."""
+        try:
+            upload = await self.find_upload(name, upload_id=upload_id)
+        except UploadUnknown:
+            # It ended between the first look and the lock; opening it made an empty file.
+            await self.shelf.blobs.discard(upload_id)
+            raise
+        if start is not None and start != upload.received:
+            raise RangeNotSatisfiable(received=upload.received)
+        return upload
+
+    async def _continue(self, upload: UploadRecord, *, writer: UploadWriter) -> _Progress:
+        try:
+            await writer.begin(upload.received)
+        except UploadMissing as error:
+            raise UploadUnknown("the bytes of this upload are lost") from error
+        if upload.received == 0:
+            return _Progress(writer=writer, hasher=new_hasher(), received=0)
+        try:
+            hasher = resume_hasher(upload.hash_state)
+        except StateForeign:
+            hasher = new_hasher()
+            async for data in writer.read():
+                await asyncio.to_thread(hasher.update, data)
+        return _Progress(writer=writer, hasher=hasher, received=upload.received)
+
+    async def _receive(self, progress: _Progress, *, chunks: Chunks) -> None:
+        batch = bytearray()
+        async for chunk in chunks:
+            batch += chunk
+            if len(batch) >= BATCH_BYTES:
+                await self._write(progress, data=bytes(batch))
+                batch.clear()
+        if batch:
+            await self._write(progress, data=bytes(batch))
+
+    async def _write(self, progress: _Progress, *, data: bytes) -> None:
+        if progress.received + len(data) > self.shelf.policy.maximum_blob_bytes:
+            raise BlobTooLarge(f"blob is larger than {self.shelf.policy.maximum_blob_bytes} bytes")
+        await asyncio.gather(
+            progress.writer.write(data), asyncio.to_thread(progress.hasher.update, data)
+        )
+        progress.received += len(data)
+
+    async def _acknowledge(self, upload: UploadRecord, *, progress: _Progress) -> None:
+        async with self.shelf.database.begin() as connection:
+            moved = await store_blobs.advance_upload(
+                connection,
+                upload,
+                received=progress.received,
+                hash_state=state_of(progress.hasher),
+            )
+        if not moved:
+            raise UploadUnknown("blob upload unknown to registry")
+
+    @staticmethod
+    async def _digest(progress: _Progress, *, algorithm: str) -> Digest:
+        if algorithm == "sha256":
+            return Digest(algorithm, progress.hasher.hexdigest())
+        # The algorithm becomes known only now; for any other than the usual one, read again.
+        hasher = new_hasher(algorithm)
+        async for data in progress.writer.read():
+            await asyncio.to_thread(hasher.update, data)
+        return Digest(algorithm, hasher.hexdigest())
+
+    async def _publish(
+        self, name: RepositoryName, *, upload: UploadRecord, digest: Digest, progress: _Progress
+    ) -> BlobRecord:
+        now = self.shelf.clock.now()
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            blob_id = await store_blobs.ensure_blob(
+                connection,
+                digest=digest,
+                size=progress.received,
+                location_id=await store_blobs.ensure_location(
+                    connection, self.shelf.policy.location
+                ),
+            )
+            await store_blobs.hold_blob(
+                connection,
+                repository_id=repository.id,
+                blob_id=blob_id,
+                now=now,
+                lifetime=self.shelf.policy.hold_lifetime,
+            )
+            if not await store_blobs.delete_upload(connection, upload_row_id=upload.id):
+                raise UploadUnknown("blob upload unknown to registry")
+        return BlobRecord(repository=repository, digest=digest, size=progress.received)
+
+    async def _forget(self, upload: UploadRecord) -> None:
+        async with self.shelf.database.begin() as connection:
+            await store_blobs.delete_upload(connection, upload_row_id=upload.id)
+        await self.shelf.blobs.discard(upload.upload_id)

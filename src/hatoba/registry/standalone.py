@@ -1,0 +1,67 @@
+"""A registry without anything around it: SQLite and files below one directory.
+
+Called by `hatoba registry serve` when no configuration directory is given. The first start
+writes a `config.yaml` with keys of its own, which people may edit afterwards.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from hatoba.config.loader import CONFIG_FILE, Configuration, load
+from hatoba.kernel.ids import random_text
+from hatoba.kernel.json import JsonObject
+
+DEFAULT_ADMINISTRATOR: Final = "admin"
+_KEY_LENGTH: Final = 64
+
+
+def open_standalone(directory: Path, *, hostname: str) -> Configuration:
+    """Read the configuration of a data directory, making both if need be.
+
+    Args:
+        directory: where everything lies.
+        hostname: host and port that clients use, unless the file names another one.
+
+    Raises:
+        ConfigurationInvalid: the file was edited into something that cannot be used.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / CONFIG_FILE
+    if not path.exists():
+        _write_new(path, _first_configuration(directory))
+    configuration = load(directory)
+    if "server_hostname" not in configuration.settings.model_fields_set:
+        settings = configuration.settings.model_copy(update={"server_hostname": hostname})
+        configuration = replace(configuration, settings=settings)
+    return configuration
+
+
+def _first_configuration(directory: Path) -> JsonObject:
+    return {
+        "BROWSER_API_CALLS_XHR_ONLY": False,
+        "DATABASE_SECRET_KEY": random_text(_KEY_LENGTH),
+        "DB_URI": f"sqlite:///{directory / 'registry.db'}",
+        "DISTRIBUTED_STORAGE_CONFIG": {
+            "default": ["LocalStorage", {"storage_path": str(directory / "storage")}]
+        },
+        "DISTRIBUTED_STORAGE_PREFERENCE": ["default"],
+        "FEATURE_USER_INITIALIZE": True,
+        "PREFERRED_URL_SCHEME": "http",
+        "SECRET_KEY": random_text(_KEY_LENGTH),
+        "SUPER_USERS": [DEFAULT_ADMINISTRATOR],
+    }
+
+
+def _write_new(path: Path, content: JsonObject) -> None:
+    """Write the file whole or not at all: its keys must never be lost or read by others."""
+    temporary = path.with_suffix(".new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        yaml.safe_dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

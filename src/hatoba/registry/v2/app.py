@@ -1,0 +1,132 @@
+"""The ASGI application of `/v2`: route, token, handler, error, metric.
+
+One of the three places that catch everything: what is not ours becomes a logged 500.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from hatoba.kernel.errors import HatobaError, Unauthenticated
+from hatoba.registry.access.tokens import RegistryClaims
+from hatoba.registry.v2.messages import ClientGone, Headers, Reply, Request, read_head
+from hatoba.registry.v2.metrics import PULLS, PUSHES, REQUEST_SECONDS
+from hatoba.registry.v2.problems import (
+    AccessDenied,
+    EndpointUnknown,
+    MethodUnsupported,
+    PushesDisabled,
+    TokenInvalid,
+    problem_reply,
+)
+from hatoba.registry.v2.routes import Action, Row, match
+from hatoba.registry.v2.services import V2Services
+from hatoba.serving.asgi import Receive, Scope, Send
+
+API_VERSION: Final = ("Docker-Distribution-Api-Version", "registry/2.0")
+_BEARER: Final = "bearer "
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class V2Application:
+    """Serves `/v2/...` but `/v2/auth`."""
+
+    services: V2Services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Spec: ASGI 3.0."""
+        started = time.perf_counter()
+        method = scope["method"]
+        row, parameters = match(scope["path"]) or (None, {})
+        try:
+            reply = await self._reply(scope, receive, row=row, parameters=parameters)
+        except ClientGone:
+            log.info("client left during its upload", path=scope["path"])
+            return
+        except Exception:
+            log.exception("request failed", path=scope["path"], method=method)
+            reply = problem_reply(HatobaError("internal error"))
+        reply.headers = [*reply.headers, API_VERSION]
+        await reply.send(send, head=method == "HEAD")
+        endpoint = row.endpoint if row else "unknown"
+        REQUEST_SECONDS.labels(method, f"v2.{endpoint}", reply.status).observe(
+            time.perf_counter() - started
+        )
+        if endpoint == "manifest":
+            _count(method, parameters["reference"], reply)
+
+    async def _reply(
+        self, scope: Scope, receive: Receive, *, row: Row | None, parameters: Mapping[str, str]
+    ) -> Reply:
+        head = read_head(scope)
+        request = Request(
+            method=scope["method"],
+            path=scope["path"],
+            headers=head.headers,
+            query=head.query,
+            parameters=parameters,
+            client_ip=head.client_ip,
+            receive=receive,
+        )
+        action = row.methods.get(request.method) if row else None
+        try:
+            if action is not None:
+                return await self._perform(request, action)
+        except Unauthenticated as error:
+            return self._challenge(error, request=request, action=action)
+        except HatobaError as error:
+            return problem_reply(error)
+        if row is None:
+            return problem_reply(EndpointUnknown("no such endpoint"))
+        allowed = [("Allow", ", ".join(row.methods))]
+        return problem_reply(MethodUnsupported("The operation is unsupported."), headers=allowed)
+
+    async def _perform(self, request: Request, action: Action) -> Reply:
+        request.claims = await self._claims(request)
+        if not self._is_granted(request, action):
+            raise AccessDenied("access to the requested resource is not authorized")
+        if action.changes and not self.services.settings.accepts_pushes:
+            raise PushesDisabled("Pushes to the registry are currently disabled.")
+        return await action.handler(request, self.services)
+
+    async def _claims(self, request: Request) -> RegistryClaims | None:
+        header = request.header("authorization")
+        if header is None:
+            return None
+        if not header.lower().startswith(_BEARER):
+            raise TokenInvalid("Invalid bearer token format")
+        return await self.services.verifier.verify(header[len(_BEARER) :].strip())
+
+    def _is_granted(self, request: Request, action: Action) -> bool:
+        if request.claims is None:
+            return action.anonymous and self.services.settings.allows_anonymous
+        if action.needs is None:
+            return True
+        return request.claims.allows(action.needs, request.parameters["name"])
+
+    def _challenge(
+        self, error: Unauthenticated, *, request: Request, action: Action | None
+    ) -> Reply:
+        """Say where a token can be had. Spec: Distribution, token authentication."""
+        settings = self.services.settings
+        realm = f"{settings.scheme}://{settings.hostname}/v2/auth"
+        challenge = f'Bearer realm="{realm}",service="{settings.hostname}"'
+        name = request.parameters.get("name")
+        if action is not None and action.needs is not None and name is not None:
+            wanted = "pull" if action.needs == "pull" else "pull,push"
+            challenge += f',scope="repository:{name}:{wanted}"'
+        headers: Headers = [("WWW-Authenticate", challenge)]
+        return problem_reply(error, headers=headers)
+
+
+def _count(method: str, reference: str, reply: Reply) -> None:
+    if method == "GET":
+        kind = "manifest" if ":" in reference else "tag"
+        PULLS.labels("v2", kind, reply.status).inc()
+    elif method == "PUT":
+        PUSHES.labels("v2", reply.status, reply.media_type or "").inc()

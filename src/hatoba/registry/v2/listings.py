@@ -1,0 +1,63 @@
+"""Lists: tags (end-8), the catalog, referrers (end-12)."""
+
+from urllib.parse import quote
+
+from hatoba.kernel.digests import Digest
+from hatoba.oci.media_types import OCI_INDEX
+from hatoba.registry.v2.messages import Reply, Request, json_reply
+from hatoba.registry.v2.problems import EndpointUnknown
+from hatoba.registry.v2.services import V2Services, page_links
+
+
+async def list_tags(request: Request, services: V2Services) -> Reply:
+    """GET: in lexical order, `n` at a time, after `last`."""
+    name = services.name_of(request)
+    limit = _page_size(request, services)
+    page = await services.listings.list_tags(name, after=request.query.get("last"), limit=limit)
+    links = []
+    if page.has_more:
+        following = [("n", str(limit)), ("last", quote(page.items[-1]))]
+        links.append(page_links(request.path, parameters=following))
+    return json_reply({"name": str(name), "tags": list(page.items)}, headers=links)
+
+
+async def list_catalog(request: Request, services: V2Services) -> Reply:
+    """GET: the repositories that the token's account may see, in order of their names."""
+    limit = _page_size(request, services)
+    claims = request.claims
+    page = await services.catalog.list_repositories(
+        account_id=claims.account_id if claims else None,
+        after=request.query.get("last"),
+        limit=limit,
+    )
+    links = []
+    if page.has_more:
+        following = [("n", str(limit)), ("last", quote(page.items[-1], safe=""))]
+        links.append(page_links(request.path, parameters=following))
+    return json_reply({"repositories": list(page.items)}, headers=links)
+
+
+async def list_referrers(request: Request, services: V2Services) -> Reply:
+    """GET: an index of the manifests whose subject is the digest; empty where there are none."""
+    if not services.settings.offers_referrers:
+        raise EndpointUnknown("the referrers list is switched off")
+    name = services.name_of(request)
+    artifact_type = request.query.get("artifactType") or None
+    found = await services.listings.list_referrers(
+        name, subject=Digest.parse(request.parameters["digest"]), artifact_type=artifact_type
+    )
+    headers = [] if artifact_type is None else [("OCI-Filters-Applied", "artifactType")]
+    reply = json_reply(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(found)}, headers=headers
+    )
+    reply.content_type = OCI_INDEX
+    return reply
+
+
+def _page_size(request: Request, services: V2Services) -> int:
+    """Read `n`; as in Quay, what is no number asks for a full page and less than none for none."""
+    largest = services.settings.page_size
+    text = request.query.get("n", "")
+    if text.removeprefix("-").isdecimal():
+        return max(0, min(int(text), largest))
+    return largest

@@ -1,0 +1,21 @@
+"""Metrics of this edge, under the names that Quay's dashboards use."""
+
+from prometheus_client import Counter, Histogram
+
+REQUEST_SECONDS = Histogram(
+    "quay_request_duration_seconds",
+    "Seconds to answer a request.",
+    labelnames=("method", "route", "status"),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+PULLS = Counter(
+    "quay_registry_image_pulls",
+    "Manifests pulled.",
+    labelnames=("protocol", "ref", "status"),
+)
+PUSHES = Counter(
+    "quay_registry_image_pushes",
+    "Manifests pushed.",
+    labelnames=("protocol", "status", "media_type"),
+)
+PUSHED_BYTES = Counter("quay_registry_image_pushed_bytes", "Bytes of blobs pushed.")

@@ -1,0 +1,108 @@
+"""The routes of `/v2`: one row per path, with what a token must grant for each method.
+
+Spec: distribution-spec "Endpoints".
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from hatoba.registry.v2 import blobs, listings, manifests, uploads
+from hatoba.registry.v2.messages import Reply, Request
+from hatoba.registry.v2.services import V2Services
+
+Handler: TypeAlias = Callable[[Request, V2Services], Awaitable[Reply]]
+
+
+@dataclass(slots=True, frozen=True)
+class Action:
+    """What a method does and what it needs: `pull`, `push`, or None for any valid token."""
+
+    handler: Handler
+    needs: str | None
+    changes: bool = False
+    anonymous: bool = False
+    """Whether it is served without any token."""
+
+
+@dataclass(slots=True, frozen=True)
+class Row:
+    """A path and its methods."""
+
+    endpoint: str
+    pattern: re.Pattern[str]
+    methods: Mapping[str, Action]
+
+
+def _pull(handler: Handler) -> Mapping[str, Action]:
+    action = Action(handler, "pull")
+    return {"GET": action, "HEAD": action}
+
+
+async def ping(_request: Request, _services: V2Services) -> Reply:
+    """GET `/v2/` (end-1)."""
+    return Reply(status=200, body=b"true", content_type="text/html; charset=utf-8")
+
+
+_NAME: Final = r"/v2/(?P<name>.+?)"
+
+ROWS: Final = (
+    Row("base", re.compile(r"/v2/"), {m: Action(ping, None) for m in ("GET", "HEAD")}),
+    Row(
+        "catalog",
+        re.compile(r"/v2/_catalog"),
+        {m: Action(listings.list_catalog, None, anonymous=True) for m in ("GET", "HEAD")},
+    ),
+    Row(
+        "manifest",
+        re.compile(_NAME + r"/manifests/(?P<reference>[^/]+)"),
+        {
+            **_pull(manifests.pull_manifest),
+            "PUT": Action(manifests.push_manifest, "push", changes=True),
+            "DELETE": Action(manifests.delete_manifest, "push", changes=True),
+        },
+    ),
+    Row(
+        "blob",
+        re.compile(_NAME + r"/blobs/(?P<digest>[^/]+:[^/]+)"),
+        {**_pull(blobs.pull_blob), "DELETE": Action(blobs.delete_blob, "push", changes=True)},
+    ),
+    Row(
+        "uploads",
+        re.compile(_NAME + r"/blobs/uploads/?"),
+        {"POST": Action(uploads.start_upload, "push", changes=True)},
+    ),
+    Row(
+        "upload",
+        re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[^/]+)"),
+        {
+            "GET": Action(uploads.upload_status, "push"),
+            "PATCH": Action(uploads.append_chunk, "push", changes=True),
+            "PUT": Action(uploads.finish_upload, "push", changes=True),
+            "DELETE": Action(uploads.cancel_upload, "push", changes=True),
+        },
+    ),
+    Row("tags", re.compile(_NAME + r"/tags/list"), _pull(listings.list_tags)),
+    Row(
+        "referrers",
+        re.compile(_NAME + r"/referrers/(?P<digest>[^/]+)"),
+        _pull(listings.list_referrers),
+    ),
+)
+
+
+def match(path: str) -> tuple[Row, Mapping[str, str]] | None:
+    """Return the row of a path with its parameters.
+
+    A repository may be called `a/manifests/b`: of several ways to read a path, the one with the
+    longest name wins, as every row matches from the end.
+    """
+    best: tuple[Row, Mapping[str, str]] | None = None
+    for row in ROWS:
+        found = row.pattern.fullmatch(path)
+        if found is not None:
+            parameters = found.groupdict()
+            if best is None or len(parameters.get("name", "")) > len(best[1].get("name", "")):
+                best = (row, parameters)
+    return best
