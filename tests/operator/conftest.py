@@ -61,7 +61,8 @@ class NoMachine:
 
 
 class World:
-    def __init__(self, objects, cluster, operator):
+    def __init__(self, objects, cluster, operator, address):
+        self.address = address
         self.objects = objects
         self.cluster = cluster
         self.operator = operator
@@ -267,7 +268,7 @@ async def world():
         async with connected(configuration) as cluster:
             operator = Operator(cluster, settings=SETTINGS, clock=clock)
             async with operator.watching():
-                yield World(objects, cluster, operator)
+                yield World(objects, cluster, operator, server.address)
     finally:
         await server.close()
         api.close()
