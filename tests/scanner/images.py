@@ -39,9 +39,9 @@ def apk_installed(*packages: tuple[str, str, str]) -> bytes:
     ).encode()
 
 
-def tar(files: dict[str, bytes], *, format: int = tarfile.PAX_FORMAT) -> bytes:
+def tar(files: dict[str, bytes], *, form: int = tarfile.PAX_FORMAT) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=format) as archive:
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

@@ -184,7 +184,8 @@ def _records(content: bytes) -> dict[str, str]:
         length_text, space, _ = content.partition(b" ")
         length = _decimal(length_text.decode("ascii", "replace"))
         record = content[:length]
-        if not space or length <= len(length_text) + 1 or not record.endswith(b"\n"):
+        is_whole = len(record) == length > len(length_text) + 1 and record.endswith(b"\n")
+        if not space or not is_whole:
             raise LayerMalformed("an extended header of the layer is damaged")
         key, _, value = record[len(length_text) + 1 : -1].partition(b"=")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")

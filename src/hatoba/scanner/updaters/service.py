@@ -19,7 +19,11 @@ from hatoba.kernel.ids import new_uuid
 from hatoba.scanner.metrics import UPDATES
 from hatoba.scanner.models import Vulnerability
 from hatoba.scanner.updaters import alpine, debian, exported
-from hatoba.scanner.updaters.errors import AdvisoriesAbsent, AdvisoriesMalformed
+from hatoba.scanner.updaters.errors import (
+    AdvisoriesAbsent,
+    AdvisoriesMalformed,
+    AdvisoriesUnreachable,
+)
 from hatoba.scanner.updaters.sources import Updater, unpacked
 from hatoba.scanner.updaters.store import UpdateStore
 from hatoba.sql.leases import Leases
@@ -62,12 +66,12 @@ class UpdateService:
         ]
         if not due:
             return 0
-        ran = 0
+        ran, silent = 0, set[str]()
         for updater in due:
             # Claimed again for each: the lease must outlive one updater, not all of them.
             if not await self.leases.claim(LEASE, holder=self._holder, lifetime=LEASE_LIFETIME):
                 break
-            await self._attempt(updater)
+            await self._attempt(updater, silent)
             ran += 1
         await self.leases.release(LEASE, holder=self._holder)
         return ran
@@ -78,20 +82,32 @@ class UpdateService:
         at, went_well = attempt
         return now - at >= (self.period if went_well else min(self.period, RETRY_AFTER))
 
-    async def _attempt(self, updater: Updater) -> None:
+    async def _attempt(self, updater: Updater, silent: set[str]) -> None:
+        """Run an updater and note how it went; `silent` are origins that did not answer now."""
+        if updater.source.origin in silent:
+            UPDATES.labels(updater.name, "failed").inc()
+            await self.store.record_attempt(
+                updater.name, error=f"{updater.source.origin} does not answer"
+            )
+            return
+        outcome = "failed"
+        reason: str | None = None
         try:
             count = await self.run_one(updater)
+            outcome = "unchanged" if count is None else "updated"
+        except AdvisoriesUnreachable as error:
+            reason = error.message
+            log.warning("advisories out of reach", updater=updater.name, reason=reason)
+            silent.add(updater.source.origin)
         except AdvisoriesAbsent as error:
-            outcome, reason = (
-                ("absent", None) if updater.may_be_absent else ("failed", error.message)
-            )
+            if updater.may_be_absent:
+                outcome = "absent"
+            else:
+                reason = error.message
         except HatobaError as error:
-            outcome, reason = "failed", error.message
-        else:
-            outcome, reason = ("unchanged" if count is None else "updated"), None
-        UPDATES.labels(updater.name, outcome).inc()
-        if reason is not None:
+            reason = error.message
             log.warning("advisories not updated", updater=updater.name, reason=reason)
+        UPDATES.labels(updater.name, outcome).inc()
         await self.store.record_attempt(updater.name, error=reason)
 
     async def run_one(self, updater: Updater) -> int | None:

@@ -35,6 +35,10 @@ class Fetched:
 class Source(Protocol):
     """Something that may have a new file."""
 
+    @property
+    def origin(self) -> str:
+        """The host or path: sources of one origin fail together."""
+
     async def fetch(self, fingerprint: str) -> Fetched | None:
         """Return the file; None when it is still the one with this fingerprint."""
 
@@ -45,6 +49,11 @@ class UrlSource(Source):
 
     url: str
     client: HttpClient
+
+    @property
+    @override
+    def origin(self) -> str:
+        return urlsplit(self.url).netloc
 
     @override
     async def fetch(self, fingerprint: str) -> Fetched | None:
@@ -81,6 +90,11 @@ class FileSource(Source):
     """A file that somebody else keeps fresh."""
 
     path: Path
+
+    @property
+    @override
+    def origin(self) -> str:
+        return str(self.path)
 
     @override
     async def fetch(self, fingerprint: str) -> Fetched | None:

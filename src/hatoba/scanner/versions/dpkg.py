@@ -29,22 +29,15 @@ def _fragments(text: str) -> tuple[Fragment, ...]:
 
     Each run of non-digits is closed by the weight of "end", which a tilde is less than.
     """
-    found = []
-    for letters, digits in _PARTS.findall(text):
-        if not letters and not digits:
-            continue
-        found.append(((*map(_weight, letters), _END), int(digits or "0")))
-    # An absent fragment equals an empty one: "1.0" and "1.0~" differ by what follows, while
-    # "0" and "" do not, so the end is written out as the empty fragment.
-    return (*_without_empty_tail(found), ((_END,), 0))
-
-
-def _without_empty_tail(
-    found: list[Fragment],
-) -> list[Fragment]:
-    while found and found[-1] == ((_END,), 0):
-        found.pop()
-    return found
+    found = [
+        ((*map(_weight, letters), _END), int(digits or "0"))
+        for letters, digits in _PARTS.findall(text)
+        if letters or digits
+    ]
+    # Where one version ends, the other is compared with nothing: all but the first fragment have
+    # letters, so this tells "1.0" from "1.0~" and "1.0+". "" and "0" are the same.
+    nothing: Fragment = ((_END,), 0)
+    return (*(found or [nothing]), nothing)
 
 
 @lru_cache(maxsize=65_536)
