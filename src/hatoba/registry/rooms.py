@@ -26,6 +26,7 @@ from hatoba.registry.accounts.secrets import (
 from hatoba.registry.accounts.teams import Teams
 from hatoba.registry.accounts.users import Users
 from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.content.tagging import Tagging
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.mirroring.service import Mirroring
 from hatoba.registry.mirroring.store import MirrorStore
@@ -57,6 +58,7 @@ class Rooms:
     repositories: Repositories
     permissions: Permissions
     prototypes: Prototypes
+    tagging: Tagging
     audit: AuditLog
     mirroring: Mirroring
 
@@ -142,6 +144,7 @@ def open_rooms(
         ),
         repositories=repositories,
         permissions=permissions,
+        tagging=Tagging(database=database, clock=clock, lookups=lookups, audit=audit),
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
         mirroring=mirroring,

@@ -1,6 +1,6 @@
 """What the repositories room refuses, with Quay's sentences."""
 
-from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from hatoba.kernel.errors import Conflict, InvalidInput, NotFound
 
 
 class RepositoryUnknown(NotFound):
@@ -35,22 +35,3 @@ class PrototypeUnknown(NotFound):
 
 class PrototypeRefused(InvalidInput):
     """A default permission that cannot be."""
-
-
-class ManifestUnknown(NotFound):
-    """No such manifest in the repository."""
-
-
-class TagUnknown(NotFound):
-    """No such tag."""
-
-
-class TagRefused(InvalidInput):
-    """A change of a tag that cannot be."""
-
-
-class RepositoryReadOnly(Unavailable):
-    """The repository is in read-only or mirror mode."""
-
-    def __init__(self, *, state: str) -> None:
-        super().__init__(f"Repository is in read only or mirror mode: {state}")
