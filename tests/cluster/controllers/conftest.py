@@ -4,7 +4,7 @@ import asyncio
 import copy
 import selectors
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +92,8 @@ class Machine:
         self.usages: dict[str, list[Usage]] = {}
         self.released = asyncio.Event()
         self._next = 10
+        self._seen: set = set()
+        self._tasks: list[asyncio.Task] = []
 
     def usage(self, namespace, pod):
         return self.usages.get(pod, [])
@@ -115,6 +117,12 @@ class Machine:
                     await self._end(pod)
             elif pod["spec"].get("nodeName") and status.get("phase", "Pending") == "Pending":
                 await self._start(pod)
+
+    async def close(self):
+        for task in self._tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            assert ended is None or isinstance(ended, asyncio.CancelledError), ended
 
     async def release(self):
         """Let lingering pods go."""
@@ -190,16 +198,17 @@ class Machine:
 class Cluster:
     """What tests talk to."""
 
-    def __init__(self, api: Api, clock: Clock, volumes: Path) -> None:
+    def __init__(self, api: Api, clock: Clock, volumes: Path, *, machine, **settings) -> None:
         self.api = api
         self.clock = clock
         self.volumes = volumes
         self.objects = LocalObjects(api)
-        self.machine = Machine(self.objects, clock)
+        self.machine = machine(self.objects, clock)
         self.settings = ControllerSettings(
             node_name=NODE,
             volumes=volumes,
             ca_pem="-----CA-----",
+            **settings,
         )
 
     async def create(self, resource: ResourceName, obj, namespace=NAMESPACE):
@@ -277,11 +286,12 @@ class Cluster:
         ]
 
 
-@pytest.fixture
-async def cluster(tmp_path) -> AsyncIterator[Cluster]:
+@asynccontextmanager
+async def build(path: Path, *, machine=Machine, **settings) -> AsyncIterator[Cluster]:
+    """Run a cluster with one node."""
     clock = LoopClock()
     api = open_api(None, clock=clock)
-    made = Cluster(api, clock, tmp_path / "volumes")
+    made = Cluster(api, clock, path / "volumes", machine=machine, **settings)
     await made.create(NAMESPACES, {"metadata": {"name": NAMESPACE}} | _kind("Namespace"), None)
     await made.create(NODES, {"metadata": {"name": NODE}} | _kind("Node"), None)
     node = await made.get(NODES, NODE, None)
@@ -302,9 +312,16 @@ async def cluster(tmp_path) -> AsyncIterator[Cluster]:
         for task in tasks:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await made.machine.close()
         api.close()
         for result in ended:
             assert isinstance(result, asyncio.CancelledError), result
+
+
+@pytest.fixture
+async def cluster(tmp_path) -> AsyncIterator[Cluster]:
+    async with build(tmp_path) as made:
+        yield made
 
 
 def _kind(kind, version="v1"):

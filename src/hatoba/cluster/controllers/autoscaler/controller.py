@@ -77,7 +77,7 @@ class Pass:
         before = status_of(self.autoscaler)
         status: JsonObject = {"desiredReplicas": self.desired, "conditions": self.conditions}
         current = before.get("currentReplicas") if self.current is None else self.current
-        if current is not None:
+        if current:
             status["currentReplicas"] = current
         if self.metrics:
             status["currentMetrics"] = self.metrics

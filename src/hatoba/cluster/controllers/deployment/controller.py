@@ -208,7 +208,9 @@ class DeploymentController(Controller):
         ):
             changed = thawed(new)
             changed["metadata"]["annotations"] = annotations
-            changed["spec"]["minReadySeconds"] = ready_after
+            changed["spec"].pop("minReadySeconds", None)
+            if ready_after:
+                changed["spec"]["minReadySeconds"] = ready_after
             new = await self.client.update(REPLICA_SETS, changed)
         found = None
         if status.has_deadline(deployment) and condition_of(deployment, status.PROGRESSING) is None:
