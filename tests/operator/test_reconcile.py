@@ -252,3 +252,28 @@ async def test_storage_is_a_shared_volume_where_there_are_no_buckets(world):
     assert config["DISTRIBUTED_STORAGE_CONFIG"] == {
         "default": ["LocalStorage", {"storage_path": "registry"}]
     }
+
+
+async def test_keys_are_recovered_when_their_secret_is_deleted(world):
+    await world.create_registry()
+    await world.converge()
+    before = await config_of(world)
+    name = f"{NAME}-quay-registry-managed-secret-keys"
+    stored = (await world.objects.get(SECRETS, name, NAMESPACE))["data"]
+    await world.objects.delete(SECRETS, name, NAMESPACE)
+    await world.converge()
+    assert (await world.objects.get(SECRETS, name, NAMESPACE))["data"] == stored
+    assert await config_of(world) == before
+
+
+async def test_keys_that_are_lost_for_good_are_never_replaced(world):
+    await world.create_registry()
+    await world.converge()
+    for name in await world.names(SECRETS):
+        if "config-bundle" not in name:
+            await world.objects.delete(SECRETS, name, NAMESPACE)
+    await world.once()
+    found = {c["type"]: c for c in (await world.registry())["status"]["conditions"]}
+    assert found["RolloutBlocked"]["status"] == "True"
+    assert "restore it from a backup" in found["RolloutBlocked"]["message"]
+    assert len(await world.names(SECRETS)) == 1

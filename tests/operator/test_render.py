@@ -98,7 +98,8 @@ def test_every_object_but_the_dashboard_is_owned_by_the_registry():
 def test_what_is_mounted_comes_before_what_mounts_it():
     order = [obj["kind"] for obj in render(a_plan()).objects]
     first_workload = next(i for i, kind in enumerate(order) if kind in ("Job", "Deployment"))
-    assert set(order[first_workload:]) == {"Job", "Deployment"}
+    assert set(order[first_workload:]) == {"Job", "Deployment", "HorizontalPodAutoscaler"}
+    assert order[-3:] == ["HorizontalPodAutoscaler"] * 3
 
 
 def test_equal_plans_give_equal_objects():

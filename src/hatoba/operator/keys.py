@@ -6,11 +6,13 @@ so that taking it out of the bundle later changes nothing. Pure but for the rand
 
 import base64
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from hatoba.config.loader import parse_yaml
 from hatoba.kernel.ids import random_text
 from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
 from hatoba.operator.model import ManagedKeys
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase + "-"
@@ -32,6 +34,18 @@ _LENGTHS: Final = {
     CLAIR_DB_ROOT_PASSWORD: 32,
     EDITOR_PASSWORD: 16,
 }
+_WHERE: Final = {
+    "quay-config-secret": {
+        key: key for key in (SECRET_KEY, DATABASE_SECRET_KEY, DB_URI, SCANNER_PSK)
+    },
+    "postgres-config-secret": {DB_ROOT_PASSWORD: "database-root-password"},
+    "clairpostgres-config-secret": {
+        CLAIR_DB_PASSWORD: "database-password",
+        CLAIR_DB_ROOT_PASSWORD: "database-root-password",
+    },
+    "quay-config-editor-credentials": {EDITOR_PASSWORD: "password"},
+}
+"""Where else each key stands: sort of generated Secret, key of ours, key in that Secret."""
 _FROM_BUNDLE: Final = (SECRET_KEY, DATABASE_SECRET_KEY)
 
 
@@ -61,6 +75,26 @@ def complete(
         database = f"{registry}-quay-database"
         password = random_text(80, ALPHABET)
         found[DB_URI] = f"postgresql://{database}:{password}@{database}:5432/{database}"
+    return found
+
+
+def recover(secrets: Iterable[JsonObject], *, registry: str) -> dict[str, str]:
+    """Read the keys back from the Secrets that were generated with them.
+
+    For the day on which somebody deletes the Secret that keeps them: a database whose password is
+    lost is lost too. The newest Secret of each sort counts.
+    """
+    found: dict[str, str] = {}
+    ordered = sorted(secrets, key=lambda obj: str(obj["metadata"].get("creationTimestamp", "")))
+    for obj in ordered:
+        annotations = obj["metadata"].get("annotations") or {}
+        sort = annotations.get(names.GENERATED_ANNOTATION, "").removeprefix(f"{registry}-")
+        values = decode(obj) if sort in _WHERE else {}
+        if sort == "quay-config-secret":
+            values = {key: str(value) for key, value in parse_yaml(values["config.yaml"]).items()}
+        for key, source in _WHERE.get(sort, {}).items():
+            if values.get(source):
+                found[key] = values[source]
     return found
 
 

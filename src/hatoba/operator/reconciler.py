@@ -168,8 +168,9 @@ class Reconciler:
         metadata = observation.registry["metadata"]
         name, namespace = keys.secret_name(observation.name), metadata["namespace"]
         managed = any(c.kind == "postgres" and c.managed for c in observation.listed)
+        known = observation.stored_keys or _recovered(observation)
         complete = keys.complete(
-            observation.stored_keys,
+            known,
             bundle.config,
             registry=observation.name,
             postgres_managed=managed,
@@ -270,6 +271,25 @@ class Reconciler:
             stored=stored,
             hostname="",
         )
+
+
+def _recovered(observation: Observation) -> dict[str, str]:
+    """Return keys whose own Secret is gone, from where else they stand.
+
+    Raises:
+        RolloutBlocked: there is a database that nobody has the password of any more.
+    """
+    name = observation.name
+    found = keys.recover(observation.owned.of_kind("Secret"), registry=name)
+    if found:
+        log.warning("keys recovered", name=name, keys=sorted(found))
+    elif observation.status.get("currentVersion"):
+        raise RolloutBlocked(
+            Reason.CREATION_FAILED,
+            f"the Secret {keys.secret_name(name)} is gone, and with it the keys to this "
+            "registry's data: restore it from a backup",
+        )
+    return found
 
 
 def _owner(registry: JsonObject) -> JsonObject:

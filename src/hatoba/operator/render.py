@@ -58,7 +58,9 @@ def render_groundwork(plan: RegistryPlan) -> tuple[JsonObject, ...]:
 
 
 def _rank(obj: JsonObject) -> int:
-    """Order applies: what is mounted, then databases, then what waits for them."""
+    """Order applies: what is mounted, databases, what waits for them, what scales these."""
+    if obj["kind"] == "HorizontalPodAutoscaler":
+        return 3
     if obj["kind"] not in ("Job", "Deployment"):
         return 0
     annotations = obj["metadata"]["annotations"]
