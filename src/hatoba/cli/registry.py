@@ -23,6 +23,7 @@ from hatoba.telemetry.metrics import share_metrics
 
 if TYPE_CHECKING:
     from hatoba.serving.asgi import Application
+    from hatoba.serving.listeners import Listener
     from hatoba.serving.worker import Worker
 
 HTTP_PORT: Final = 8080
@@ -117,7 +118,13 @@ def _serve_standalone(data: Path, *, listen: str) -> int:
     )
 
 
-def _run(configuration: Configuration, *, listeners: list, management: object, workers: int) -> int:
+def _run(
+    configuration: Configuration,
+    *,
+    listeners: "list[Listener]",
+    management: "Listener | None",
+    workers: int,
+) -> int:
     from hatoba.registry.app import make_application, open_services
     from hatoba.registry.workers.duties import background_duties, run_background
     from hatoba.serving.supervisor import serve as serve_forked
@@ -182,6 +189,45 @@ def _run_duties(configuration: Configuration, names: tuple[str, ...]) -> int:
 
     bind = environment().get("HATOBA_BIND") or _every_address()
     return serve_forked(application, listeners=[Listener(host=bind, port=METRICS_PORT)])
+
+
+@registry.command(name="init-database")
+@click.option("--patience", default=600.0, show_default=True, help="Seconds to keep trying.")
+def init_database(patience: float) -> None:
+    """Prepare a fresh PostgreSQL as its administrator: the extension pg_trgm.
+
+    POSTGRESQL_DATABASE names both the host and the database, PGPASSWORD is the password of
+    `postgres`.
+    """
+    from hatoba.registry.db.preparation import prepare_database
+
+    configure_logging()
+    given = environment()
+    name = given.get("POSTGRESQL_DATABASE", "")
+    if not name or "PGPASSWORD" not in given:
+        raise click.UsageError("POSTGRESQL_DATABASE and PGPASSWORD must be set")
+    asyncio.run(
+        prepare_database(
+            host=given.get("PGHOST", name),
+            port=int(given.get("PGPORT", "5432")),
+            database=name,
+            password=given["PGPASSWORD"],
+            patience_seconds=patience,
+        )
+    )
+    click.echo(f"database {name} is prepared")
+
+
+@registry.command(name="wait-for")
+@click.argument("url")
+@click.option("--patience", default=600.0, show_default=True, help="Seconds to keep trying.")
+def wait_for(url: str, patience: float) -> None:
+    """Wait until URL answers with a success."""
+    from hatoba.registry.workers.waiting import wait_until_answering
+
+    configure_logging()
+    asyncio.run(wait_until_answering(url, patience_seconds=patience))
+    click.echo(f"{url} answers")
 
 
 async def _migrate(configuration: Configuration) -> str:

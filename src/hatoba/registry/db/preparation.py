@@ -1,0 +1,62 @@
+"""What only the administrator of a PostgreSQL can do for a registry: `CREATE EXTENSION`.
+
+Called by `hatoba registry init-database` in the job beside a managed database, which may start
+before the database does.
+"""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+import structlog
+
+from hatoba.sql.engine import DatabaseUnavailable
+
+RETRY_SECONDS: Final = 1.0
+CONNECT_SECONDS: Final = 10.0
+_TRANSIENT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidPasswordError,
+)
+"""What a database that is just being made answers: its users and databases come last."""
+
+log = structlog.get_logger()
+
+
+async def prepare_database(
+    *, host: str, port: int, database: str, password: str, patience_seconds: float
+) -> None:
+    """Install the extension pg_trgm, once the database answers. Idempotent.
+
+    Raises:
+        DatabaseUnavailable: it did not answer in time.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
+        try:
+            connection = await asyncpg.connect(
+                host=host,
+                port=port,
+                user="postgres",
+                password=password,
+                database=database,
+                timeout=CONNECT_SECONDS,
+            )
+        except _TRANSIENT as error:
+            if loop.time() >= deadline:
+                raise DatabaseUnavailable(
+                    f"the database at {host}:{port} does not answer: {error}"
+                ) from error
+            log.info("database not ready", host=host, port=port, reason=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        try:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        finally:
+            await connection.close()
+        return
