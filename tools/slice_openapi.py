@@ -18,10 +18,7 @@ from typing import Any
 
 PACKAGE = "kubernetes-validate==1.37.0"
 MEMBER = "kubernetes_validate/kubernetes-json-schema/v1.32.0-local/_definitions.json"
-TARGET = (
-    Path(__file__).resolve().parent.parent
-    / "src/hatoba/cluster/formats/data/openapi.json.gz"
-)
+TARGET = Path(__file__).resolve().parent.parent / "src/hatoba/cluster/formats/data/openapi.json.gz"
 SOURCE_PREFIX = "#/$defs/"
 TARGET_PREFIX = "#/components/schemas/"
 
@@ -33,9 +30,7 @@ KINDS = {
     "apiextensions.k8s.io": "CustomResourceDefinition",
     "apps": "Deployment ReplicaSet",
     "authentication.k8s.io": "SelfSubjectReview TokenRequest TokenReview",
-    "authorization.k8s.io": (
-        "SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview"
-    ),
+    "authorization.k8s.io": ("SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview"),
     "autoscaling": "HorizontalPodAutoscaler Scale",
     "batch": "Job",
     "coordination.k8s.io": "Lease",
@@ -91,7 +86,11 @@ def wanted(definition: dict[str, Any]) -> bool:
 def references(value: Any) -> set[str]:
     """Return the names that a definition refers to."""
     if isinstance(value, dict):
-        own = {value["$ref"].removeprefix(SOURCE_PREFIX)} if isinstance(value.get("$ref"), str) else set()
+        own = (
+            {value["$ref"].removeprefix(SOURCE_PREFIX)}
+            if isinstance(value.get("$ref"), str)
+            else set()
+        )
         return own.union(*(references(part) for part in value.values()))
     if isinstance(value, list):
         return set().union(*(references(part) for part in value))

@@ -111,7 +111,9 @@ class Schema:
     @property
     def patch_strategies(self) -> frozenset[str]:
         """Of `merge`, `replace` and `retainKeys`, those that strategic merge follows here."""
-        return frozenset(filter(None, (self._raw.get("x-kubernetes-patch-strategy") or "").split(",")))
+        return frozenset(
+            filter(None, (self._raw.get("x-kubernetes-patch-strategy") or "").split(","))
+        )
 
     @property
     def items(self) -> "Schema":
