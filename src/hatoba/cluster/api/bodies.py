@@ -1,6 +1,7 @@
 """Request bodies: JSON, YAML or protobuf into a document, and options out of queries."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,9 +10,11 @@ import yaml
 from hatoba.cluster.api.negotiation import JSON, PROTOBUF, YAML
 from hatoba.cluster.api.protobuf import decode_protobuf
 from hatoba.cluster.api.status import BadRequest, UnsupportedMediaType
+from hatoba.kernel.errors import InvalidInput
 from hatoba.kernel.json import JsonObject, JsonValue
 
 MAXIMUM_BODY_BYTES: Final = 3 * 1024 * 1024
+_SUMMARY_BYTES: Final = 30
 _ACCEPTED: Final = f"{JSON}, {YAML}, {PROTOBUF}"
 
 
@@ -22,6 +25,11 @@ class Body:
     document: JsonValue
     duplicates: list[str] = field(default_factory=list)
     media_type: str = JSON
+    data: bytes = b""
+
+
+class MalformedJson(InvalidInput):
+    """A body that is no JSON; the message is that of Go's parser."""
 
 
 def media_type_of(content_type: str) -> str:
@@ -50,29 +58,44 @@ def decode_body(data: bytes, content_type: str) -> Body:
             )
 
 
+class _Members(dict[str, Any]):
+    """An object in which some members were given twice."""
+
+    twice: list[str]
+
+
+def _collect(pairs: list[tuple[str, Any]]) -> JsonObject:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    seen: set[str] = set()
+    marked = _Members(members)
+    marked.twice = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+    return marked
+
+
+def _duplicates(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value, _Members):
+            yield from (f"{path}.{key}".lstrip(".") for key in value.twice)
+        for key, member in value.items():
+            yield from _duplicates(member, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _duplicates(item, f"{path}[{index}]")
+
+
 def parse_json(data: bytes) -> Body:
     """Parse JSON and note members that occur twice.
 
     Raises:
-        BadRequest: it is no JSON.
+        MalformedJson: it is no JSON.
     """
-    body = Body(None)
-
-    def collect(pairs: list[tuple[str, Any]]) -> JsonObject:
-        members: JsonObject = {}
-        for key, value in pairs:
-            if key in members:
-                body.duplicates.append(key)
-            members[key] = value
-        return members
-
     try:
-        body.document = json.loads(data, object_pairs_hook=collect)
+        document = json.loads(data, object_pairs_hook=_collect)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(
-            f"couldn't get version/kind; json parse error: {_go_words(data, error)}"
-        ) from error
-    return body
+        raise MalformedJson(_go_words(data, error)) from error
+    return Body(document, list(_duplicates(document, "")))
 
 
 def parse_yaml(data: bytes) -> JsonValue:
@@ -93,5 +116,17 @@ def _go_words(data: bytes, error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         if error.pos >= len(error.doc):
             return "unexpected end of JSON input"
-        return f"invalid character {error.doc[error.pos]!r} looking for beginning of value"
+        wanted = "object key string" if "property name" in error.msg else "value"
+        return f"invalid character {error.doc[error.pos]!r} looking for beginning of {wanted}"
     return str(error)
+
+
+def summarize(data: bytes) -> str:
+    """Return the beginning of a body for a message, as a real server shows it."""
+    if not data:
+        return "<empty>"
+    if data.startswith(b"{"):
+        text = data[:_SUMMARY_BYTES].decode(errors="replace")
+    else:
+        text = data[:_SUMMARY_BYTES].hex()
+    return f"{text} ..." if len(data) > _SUMMARY_BYTES else text

@@ -28,17 +28,13 @@ class Exchange:
     resource: Resource
     representation: Representation
 
-    @property
-    def include(self) -> str:
-        """How much of each object a Table carries along."""
-        return self.request.query.get("includeObject", "Metadata")
-
     def answer(
         self, document: JsonObject, *, status: int = 200, warnings: Sequence[str] = ()
     ) -> web.Response:
         """Return a document in the chosen encoding."""
         response = encode(document, status=status, media_type=self.representation.media_type)
-        for warning in warnings:
+        deprecated = dict(self.resource.deprecations).get(self.target.version)
+        for warning in [*([deprecated] if deprecated else []), *warnings]:
             quoted = warning.replace("\\", "\\\\").replace('"', '\\"')[:_WARNING_LIMIT]
             response.headers.add("Warning", f'299 - "{quoted}"')
         return response

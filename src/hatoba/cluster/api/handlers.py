@@ -1,12 +1,11 @@
 """The verbs over HTTP: from an exchange to an answer."""
 
-import json
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from hatoba.cluster.api.assembly import Api
-from hatoba.cluster.api.bodies import Body, decode_body, media_type_of
+from hatoba.cluster.api.bodies import Body, MalformedJson, decode_body, media_type_of, summarize
 from hatoba.cluster.api.exchange import Exchange
 from hatoba.cluster.api.listing import Lister
 from hatoba.cluster.api.queries import is_true, parse_deletion, parse_list, parse_write
@@ -17,9 +16,10 @@ from hatoba.cluster.api.status import (
     MethodNotAllowed,
     UnsupportedMediaType,
 )
-from hatoba.cluster.api.views import Views
+from hatoba.cluster.api.views import View, included, printer_of
 from hatoba.cluster.api.watching import Watcher, WatchRequest
 from hatoba.cluster.api.writing import Transform, key_of
+from hatoba.cluster.formats.patches import go_kind
 from hatoba.kernel.json import JsonObject
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -34,9 +34,8 @@ _PATCH_TYPES = (
 class Handlers:
     """Serves the collections and objects of every resource."""
 
-    def __init__(self, api: Api, views: Views) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._views = views
         self._lister = Lister(api.reader)
         self._watcher = Watcher(api.reader, clock=api.clock)
 
@@ -79,15 +78,19 @@ class Handlers:
             return verb in ("get", "update", "patch")
         return verb in exchange.resource.verbs
 
-    def _show(self, exchange: Exchange, obj: JsonObject) -> JsonObject:
-        return self._views.one(
-            obj,
+    def _view(self, exchange: Exchange) -> View:
+        version = exchange.target.version
+        return View(
             resource=exchange.resource,
-            version=exchange.target.version,
+            version=version,
             representation=exchange.representation,
-            include=exchange.include,
+            printer=printer_of(self._api.registry, exchange.resource, version),
+            include=included(exchange.request.query.get("includeObject", "")),
             now=self._api.clock.now(),
         )
+
+    def _show(self, exchange: Exchange, obj: JsonObject) -> JsonObject:
+        return self._view(exchange).one(obj)
 
     async def get(self, exchange: Exchange) -> web.StreamResponse:
         """Answer with one object or its scale."""
@@ -104,15 +107,7 @@ class Handlers:
         """Answer with a page of a list."""
         query = parse_list(exchange.request.query, watch=False)
         page = self._lister.page(exchange.resource, exchange.target.namespace, query)
-        document = self._views.many(
-            page.items,
-            page.metadata,
-            resource=exchange.resource,
-            version=exchange.target.version,
-            representation=exchange.representation,
-            include=exchange.include,
-            now=self._api.clock.now(),
-        )
+        document = self._view(exchange).many(page.items, page.metadata)
         return exchange.answer(document)
 
     async def watch(self, exchange: Exchange) -> web.StreamResponse:
@@ -120,10 +115,7 @@ class Handlers:
         query = parse_list(exchange.request.query, watch=True)
 
         def show(obj: JsonObject, is_first: bool) -> JsonObject:  # noqa: FBT001 -- a callback
-            shown = self._show(exchange, obj)
-            if not is_first and exchange.representation.form == "Table":
-                shown["columnDefinitions"] = None
-            return shown
+            return self._view(exchange).one(obj, with_columns=is_first)
 
         request = WatchRequest(
             resource=exchange.resource,
@@ -239,14 +231,8 @@ class Handlers:
             metadata = obj["metadata"]
             key = key_of(resource, metadata["name"], metadata.get("namespace"))
             self._api.remover.delete(resource, key, deletion=deletion)
-        document = self._views.many(
-            page.items,
-            {"resourceVersion": str(self._api.reader.version)},
-            resource=resource,
-            version=exchange.target.version,
-            representation=exchange.representation,
-            include=exchange.include,
-            now=self._api.clock.now(),
+        document = self._view(exchange).many(
+            page.items, {"resourceVersion": str(self._api.reader.version)}
         )
         return exchange.answer(document)
 
@@ -274,7 +260,12 @@ class Handlers:
     @staticmethod
     async def _body(exchange: Exchange) -> Body:
         data = await exchange.request.read()
-        return decode_body(data, exchange.request.headers.get("Content-Type", ""))
+        try:
+            body = decode_body(data, exchange.request.headers.get("Content-Type", ""))
+        except MalformedJson as error:
+            raise _unrecognized(exchange, f"json parse error: {error}", data) from error
+        body.data = data
+        return body
 
     @staticmethod
     def _write(exchange: Exchange, options: str) -> Write:
@@ -295,20 +286,21 @@ def _checked(body: Body, exchange: Exchange, *, scale: bool = False) -> JsonObje
     document = body.document
     resource = exchange.resource
     if not isinstance(document, dict):
-        raise BadRequest(
-            f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get"
-            " version/kind; json parse error: json: cannot unmarshal"
-            f" {_go_type(document)} into Go value of type struct {{ APIVersion string"
-            ' "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        raise _unrecognized(
+            exchange,
+            f"json parse error: json: cannot unmarshal {go_kind(document)} into Go value of type"
+            ' struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string'
+            ' "json:\\"kind,omitempty\\"" }',
+            body.data,
         )
     expected = "autoscaling/v1" if scale else resource.api_version(exchange.target.version)
     given = document.get("apiVersion", "")
     if not document.get("kind"):
         if resource.is_custom and not scale:
-            text = json.dumps(document)
             raise BadRequest(
                 f"the object provided is unrecognized (must be of type {resource.kind}): Object"
-                f" 'Kind' is missing in '{text}' ({text[:30]} ..."
+                f" 'Kind' is missing in '{body.data.decode(errors='replace')}'"
+                f" ({summarize(body.data)})"
             )
         document["kind"] = "Scale" if scale else resource.kind
         given = given or expected
@@ -320,12 +312,11 @@ def _checked(body: Body, exchange: Exchange, *, scale: bool = False) -> JsonObje
     return document
 
 
-def _go_type(value: object) -> str:
-    if isinstance(value, list):
-        return "array"
-    if isinstance(value, bool):
-        return "bool"
-    return "string" if isinstance(value, str) else "number"
+def _unrecognized(exchange: Exchange, why: str, data: bytes) -> BadRequest:
+    return BadRequest(
+        f"the object provided is unrecognized (must be of type {exchange.resource.kind}): couldn't"
+        f" get version/kind; {why} ({summarize(data)})"
+    )
 
 
 def _check_names(document: JsonObject, exchange: Exchange) -> None:

@@ -5,15 +5,19 @@ a PATCH is for and which query parameters it takes.
 """
 
 import hashlib
+from typing import Any, Final
 
 import msgspec
 
 from hatoba.cluster.api.discovery import groups
+from hatoba.cluster.api.kinds.custom import CustomRules
 from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.resources import Resource
+from hatoba.cluster.formats.schema import REFERENCE_PREFIX, custom, definitions
 from hatoba.kernel.json import JsonObject
 
-_PATCH_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
+_KINDS: Final = "x-kubernetes-group-version-kind"
+_PATCH_PARAMETERS: Final = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 
 class OpenApi:
@@ -28,12 +32,11 @@ class OpenApi:
         if self._generation != self._registry.generation:
             versions = [("", "v1")]
             versions += [(g, v) for g, names in groups(self._registry).items() for v in names]
-            self._documents = {
-                f"apis/{group}/{version}" if group else f"api/{version}": msgspec.json.encode(
-                    self._document(group, version)
-                )
-                for group, version in versions
-            }
+            documents = {}
+            for group, version in versions:
+                path = f"apis/{group}/{version}" if group else f"api/{version}"
+                documents[path] = msgspec.json.encode(self._document(group, version))
+            self._documents = documents
             self._generation = self._registry.generation
         return self._documents
 
@@ -54,15 +57,49 @@ class OpenApi:
 
     def _document(self, group: str, version: str) -> JsonObject:
         paths: JsonObject = {}
+        schemas: JsonObject = {}
         for resource in self._registry:
             if resource.group == group and version in resource.versions:
                 paths |= _paths(resource, version)
+                schemas |= self._schemas(resource, version)
         return {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": "v1.32.0+hatoba"},
             "paths": paths,
-            "components": {"schemas": {}},
+            "components": {"schemas": schemas},
         }
+
+    def _schemas(self, resource: Resource, version: str) -> JsonObject:
+        """Return the components that describe a kind, with all that they refer to."""
+        kind = {"group": resource.group, "version": version, "kind": resource.kind}
+        rules = self._registry.strategy(resource)
+        if isinstance(rules, CustomRules):
+            declared = rules.version(version)["schema"]["openAPIV3Schema"]
+            document = {**custom(declared).raw, _KINDS: [kind]}
+            name = ".".join([*reversed(resource.group.split(".")), version, resource.kind])
+            return {name: document} | _closure(document)
+        for name, document in definitions().items():
+            if kind in document.get(_KINDS, ()):
+                return {name: document} | _closure(document)
+        return {}
+
+
+def _closure(document: JsonObject) -> JsonObject:
+    found: JsonObject = {}
+    waiting: list[Any] = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            reference = node.get("$ref")
+            if isinstance(reference, str):
+                name = reference.removeprefix(REFERENCE_PREFIX)
+                if name not in found:
+                    found[name] = definitions()[name]
+                    waiting.append(found[name])
+            waiting.extend(value for value in node.values() if isinstance(value, dict | list))
+    return found
 
 
 def _paths(resource: Resource, version: str) -> JsonObject:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from hatoba.cluster.api.bodies import parse_json
+from hatoba.cluster.api.bodies import MalformedJson, parse_json
 from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.resources import Resource
-from hatoba.cluster.api.status import UnsupportedMediaType
+from hatoba.cluster.api.status import BadRequest, UnsupportedMediaType
 from hatoba.cluster.api.writing import Transform, Writer
 from hatoba.cluster.formats.patches import json_patch, merge_patch
 from hatoba.cluster.formats.schema import builtin
@@ -28,7 +28,10 @@ class Patcher:
         Raises:
             StatusError: it cannot be parsed, or the resource does not take such patches.
         """
-        patch = parse_json(body).document
+        try:
+            patch = parse_json(body).document
+        except MalformedJson as error:
+            raise BadRequest(f"error decoding patch: {error}") from error
         return self.transform(resource, patch, kind=kind)  # type: ignore[arg-type]
 
     def transform(self, resource: Resource, patch: JsonValue, *, kind: PatchType) -> Transform:

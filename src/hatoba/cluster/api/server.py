@@ -19,7 +19,7 @@ from hatoba.cluster.api.execs import Execs
 from hatoba.cluster.api.handlers import Handlers
 from hatoba.cluster.api.identity import authorize
 from hatoba.cluster.api.logs import Logs
-from hatoba.cluster.api.negotiation import Representation, negotiate, wants_aggregated_discovery
+from hatoba.cluster.api.negotiation import negotiate, wants_aggregated_discovery
 from hatoba.cluster.api.openapi import OpenApi
 from hatoba.cluster.api.paths import Target, parse_path
 from hatoba.cluster.api.queries import is_true
@@ -27,7 +27,6 @@ from hatoba.cluster.api.reviews import Reviews
 from hatoba.cluster.api.status import InternalError, ObjectNotFound, StatusError
 from hatoba.cluster.api.usage import GROUP as METRICS_GROUP
 from hatoba.cluster.api.usage import Metrics
-from hatoba.cluster.api.views import Views
 from hatoba.cluster.node import Node
 from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
@@ -55,7 +54,7 @@ class Edge:
     def __init__(self, api: Api, *, node: Node) -> None:
         self._api = api
         self._identities = api.identities
-        self._handlers = Handlers(api, Views())
+        self._handlers = Handlers(api)
         self._logs = Logs(api.reader, node=node, clock=api.clock)
         self._execs = Execs(api.reader, node=node)
         self._metrics = Metrics(api.reader, registry=api.registry, node=node)
@@ -109,7 +108,7 @@ class Edge:
             user=user,
             target=target,
             resource=resource,
-            representation=_without_tables(negotiate(request.headers.get("Accept", ""))),
+            representation=negotiate(request.headers.get("Accept", "")),
         )
         return await self._serve(exchange)
 
@@ -199,12 +198,6 @@ class Edge:
         for group, versions in discovery.groups(self._api.registry).items():
             paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
         return sorted(paths)
-
-
-def _without_tables(wanted: Representation) -> Representation:
-    if wanted.form == "Table":
-        return Representation(media_type=wanted.media_type)
-    return wanted
 
 
 @dataclass(slots=True, kw_only=True)

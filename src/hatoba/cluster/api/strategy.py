@@ -6,7 +6,7 @@ may not set, what is valid, what may not change. The rules of single kinds live 
 
 from typing import Final
 
-from hatoba.cluster.api.decoding import drop_unknown
+from hatoba.cluster.api.decoding import check_types, drop_nulls, drop_unknown
 from hatoba.cluster.api.documents import clone, restore
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.scale import ScaleView
@@ -41,6 +41,9 @@ class Strategy:
         schema = self.builtin_schema()
         if schema is None:
             return []
+        resource = self.resource
+        check_types(obj, schema.raw, kind=resource.kind, version=resource.storage_version)
+        drop_nulls(obj)
         return [f'unknown field "{path}"' for path in drop_unknown(obj, schema)]
 
     def builtin_schema(self) -> Schema | None:
