@@ -287,10 +287,12 @@ class Cluster:
 
 
 @asynccontextmanager
-async def build(path: Path, *, machine=Machine, **settings) -> AsyncIterator[Cluster]:
+async def build(
+    path: Path, *, machine=Machine, clock: Clock | None = None, admin_token="", **settings
+) -> AsyncIterator[Cluster]:
     """Run a cluster with one node."""
-    clock = LoopClock()
-    api = open_api(None, clock=clock)
+    clock = clock or LoopClock()
+    api = open_api(None, clock=clock, admin_token=admin_token)
     made = Cluster(api, clock, path / "volumes", machine=machine, **settings)
     await made.create(NAMESPACES, {"metadata": {"name": NAMESPACE}} | _kind("Namespace"), None)
     await made.create(NODES, {"metadata": {"name": NODE}} | _kind("Node"), None)
