@@ -1,8 +1,10 @@
 import base64
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import yaml
-from tests.operator.builders import NAME, NAMESPACE
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.conftest import REGISTRIES
 
 from hatoba.cluster.objects import (
@@ -17,8 +19,11 @@ from hatoba.cluster.objects import (
     SECRETS,
     SERVICES,
 )
+from hatoba.kernel.clock import FixedClock, SystemClock
 from hatoba.kernel.errors import NotFound
+from hatoba.operator.model import Images
 from hatoba.operator.names import COMPONENT_ORDER
+from hatoba.operator.process import Operator
 
 pytestmark = pytest.mark.anyio
 
@@ -277,3 +282,41 @@ async def test_keys_that_are_lost_for_good_are_never_replaced(world):
     assert found["RolloutBlocked"]["status"] == "True"
     assert "restore it from a backup" in found["RolloutBlocked"]["message"]
     assert len(await world.names(SECRETS)) == 1
+
+
+async def test_an_upgrade_migrates_before_it_touches_pods_that_serve(world):
+    await world.create_registry()
+    await world.converge()
+    settings = replace(SETTINGS, quay_version="3.7.0", images=Images(quay="hatoba:0.2.0"))
+    operator = Operator(world.cluster, settings=settings, clock=SystemClock())
+    world.operator = operator
+    async with operator.watching():
+        images = []
+        for _ in range(4):
+            await world.once()
+            app = await world.get(DEPLOYMENTS, "quay-app")
+            images.append(app["spec"]["template"]["spec"]["containers"][0]["image"])
+            assert app["spec"]["replicas"] == 2
+        assert set(images) == {"hatoba:0.1.0"}
+        job = await world.get(JOBS, "quay-app-upgrade")
+        assert job["metadata"]["annotations"]["hatoba.dev/quay-version"] == "3.7.0"
+        assert conditions(await world.registry(), 2)[1][2] == "MigrationsInProgress"
+        await world.converge()
+    app = await world.get(DEPLOYMENTS, "quay-app")
+    assert app["spec"]["template"]["spec"]["containers"][0]["image"] == "hatoba:0.2.0"
+    assert (await world.registry())["status"]["currentVersion"] == "3.7.0"
+
+
+async def test_a_route_that_nobody_admits_is_said_to_be_in_the_way(world):
+    await world.create_registry()
+    for _ in range(3):
+        await world.once()
+    assert "status" not in await world.registry()
+    clock = FixedClock(SystemClock().now() + timedelta(minutes=1))
+    operator = Operator(world.cluster, settings=SETTINGS, clock=clock)
+    world.operator = operator
+    async with operator.watching():
+        await world.once()
+    assert conditions(await world.registry()) == [
+        ("RolloutBlocked", "True", "RouteComponentDependencyError")
+    ]

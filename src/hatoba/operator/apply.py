@@ -28,6 +28,8 @@ log = structlog.get_logger()
 JOB_RETRY: Final = timedelta(minutes=5)
 _MINIMUM: Final = {"quay-app": 2, "quay-mirror": 2, "clair-app": 2}
 """Deployments that have more than one pod, and how many at least."""
+_NEED_SCHEMA: Final = ("quay-app", "quay-mirror")
+"""Deployments whose pods need the schema of their own version."""
 
 
 class Applier:
@@ -113,6 +115,8 @@ class Applier:
         """
         name = obj["metadata"]["name"]
         replicas = 0 if plan.migrating and name.endswith("quay-app") else minimum
+        if plan.upgrading and live is not None and name.endswith(_NEED_SCHEMA):
+            return False
         before = live
         if live is None:
             first = stamped(obj)

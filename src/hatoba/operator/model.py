@@ -113,6 +113,8 @@ class RegistryPlan:
     bucket: Bucket | None = None
     migrating: bool = True
     """True until the database has the schema of `settings.quay_version`."""
+    upgrading: bool = False
+    """True while that is a later migration than the first: pods of the old version serve on."""
 
     def manages(self, kind: str) -> bool:
         """Tell whether a component is the operator's job."""

@@ -220,6 +220,7 @@ def make_plan(
 ) -> RegistryPlan:
     """Put together everything that decides how the registry's objects look."""
     metadata = observation.registry["metadata"]
+    current = observation.status.get("currentVersion", "")
     return RegistryPlan(
         name=metadata["name"],
         namespace=metadata["namespace"],
@@ -232,7 +233,8 @@ def make_plan(
         keys=keys.managed_keys(stored),
         hostname=hostname,
         bucket=observation.bucket,
-        migrating=observation.status.get("currentVersion", "") != settings.quay_version,
+        migrating=current != settings.quay_version,
+        upgrading=current not in ("", settings.quay_version),
     )
 
 

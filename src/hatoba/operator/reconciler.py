@@ -4,6 +4,7 @@ Level-triggered and idempotent: a pass looks at what is, not at what happened, s
 cut off between any two writes and the next one goes on. A converged registry costs no write.
 """
 
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 BLOCKED_RETRY_SECONDS: Final = 5.0
 ADMISSION_RETRY_SECONDS: Final = 2.0
+ADMISSION_PATIENCE: Final = timedelta(seconds=30)
 _NO_KEYS: Final = "not known yet"
 
 
@@ -50,6 +52,7 @@ class Reconciler:
         self._cluster = cluster
         self._observer = observer
         self._settings = settings
+        self._clock = clock
         self._applier = Applier(cluster, clock=clock)
         self._reporter = Reporter(cluster, clock=clock)
         self._outside = Outside(cluster, settings=settings)
@@ -124,6 +127,16 @@ class Reconciler:
     async def _prepare(self, plan: RegistryPlan, owned: Owned) -> Outcome:
         """Apply the Routes and wait for the host name that the cluster gives to them."""
         await self._applier.apply(plan, render_groundwork(plan), owned)
+        name = plan.prefix + REGISTRY_ROUTE
+        route = owned.get("Route", name)
+        if route is not None:
+            created = datetime.fromisoformat(route["metadata"]["creationTimestamp"])
+            if self._clock.now() - created > ADMISSION_PATIENCE:
+                raise RolloutBlocked(
+                    Reason.ROUTE_DEPENDENCY,
+                    f"no router has admitted Route {name}, so the registry has no host name: see "
+                    "to the router, or set SERVER_HOSTNAME in the `configBundleSecret`",
+                )
         return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
 
     async def _give_bundle(self, registry: JsonObject) -> None:
