@@ -36,6 +36,20 @@ from hatoba.kernel.json import JsonObject
 
 ROOT_CA: Final = "kube-root-ca.crt"
 _RETRY_SECONDS: Final = 0.5
+_Words = tuple[str, str, str, str]
+"""Type, status, reason and message of a condition."""
+_DISCOVERED: Final = (
+    "NamespaceDeletionDiscoveryFailure",
+    "False",
+    "ResourcesDiscovered",
+    "All resources successfully discovered",
+)
+_PARSED: Final = (
+    "NamespaceDeletionGroupVersionParsingFailure",
+    "False",
+    "ParsedGroupVersions",
+    "All legacy kube types successfully parsed",
+)
 _FINALIZER: Final = "kubernetes"
 
 
@@ -98,9 +112,9 @@ class NamespaceController(Controller):
                 continue
             if remaining:
                 left[served.name] = remaining
+        status = self._remaining(namespace, left, refused)
+        await self.client.update_status(NAMESPACES, namespace, status)
         if left or refused:
-            status = self._remaining(namespace, left, refused)
-            await self.client.update_status(NAMESPACES, namespace, status)
             return _RETRY_SECONDS
         fresh = await self.client.read(NAMESPACES, key_of(namespace))
         if fresh is not None:
@@ -127,48 +141,14 @@ class NamespaceController(Controller):
         left: Mapping[ResourceName, list[JsonObject]],
         refused: list[str],
     ) -> JsonObject:
-        said = [
-            (
-                "DiscoveryFailure",
-                "False",
-                "ResourcesDiscovered",
-                "All resources successfully discovered",
-            ),
-            (
-                "GroupVersionParsingFailure",
-                "False",
-                "ParsedGroupVersions",
-                "All legacy kube types successfully parsed",
-            ),
+        said = (
+            _DISCOVERED,
+            _PARSED,
             _content_failure(name_of(namespace), left, refused),
-        ]
-        fresh = [self._condition(f"NamespaceDeletion{kind}", *rest) for kind, *rest in said]
-        if left:
-            counts = ", ".join(
-                f"{_dotted(resource)} has {len(items)} resource instances"
-                for resource, items in sorted(left.items())
-            )
-            text = f"Some resources are remaining: {counts}"
-            fresh.append(
-                self._condition("NamespaceContentRemaining", "True", "SomeResourcesRemain", text)
-            )
-        finalizers = Counter(
-            finalizer
-            for items in left.values()
-            for item in items
-            for finalizer in finalizers_of(item)
+            _content_remaining(left),
+            _finalizers_remaining(left),
         )
-        if finalizers:
-            counts = ", ".join(
-                f"{name} in {count} resource instances"
-                for name, count in sorted(finalizers.items())
-            )
-            text = f"Some content in the namespace has finalizers remaining: {counts}"
-            fresh.append(
-                self._condition(
-                    "NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", text
-                )
-            )
+        fresh = [self._condition(*words) for words in said]
         before = status_of(namespace)
         kept = before.get("conditions") or ()
         conditions = [_since(find_condition(kept, item["type"]), item) for item in fresh]
@@ -198,13 +178,10 @@ def _since(before: JsonObject | None, item: JsonObject) -> JsonObject:
     return {**item, "lastTransitionTime": before["lastTransitionTime"]}
 
 
-def _dotted(resource: ResourceName) -> str:
-    return f"{resource.plural}.{resource.group}"
-
-
 def _content_failure(
     namespace: str, left: Mapping[ResourceName, list[JsonObject]], refused: list[str]
-) -> tuple[str, str, str, str]:
+) -> _Words:
+    kind = "NamespaceDeletionContentFailure"
     stuck = [
         f"unexpected items still remain in namespace: {namespace}"
         f" for gvr: {resource.group}/v1, Resource={resource.plural}"
@@ -213,16 +190,34 @@ def _content_failure(
     ]
     failures = [*stuck, *refused]
     if not failures:
-        return (
-            "ContentFailure",
-            "False",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-        )
-    text = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
-    return (
-        "ContentFailure",
-        "True",
-        "ContentDeletionFailed",
-        f"Failed to delete all resource types, {len(failures)} remaining: {text}",
+        text = "All content successfully deleted, may be waiting on finalization"
+        return (kind, "False", "ContentDeleted", text)
+    said = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
+    text = f"Failed to delete all resource types, {len(failures)} remaining: {said}"
+    return (kind, "True", "ContentDeletionFailed", text)
+
+
+def _content_remaining(left: Mapping[ResourceName, list[JsonObject]]) -> _Words:
+    kind = "NamespaceContentRemaining"
+    if not left:
+        return (kind, "False", "ContentRemoved", "All content successfully removed")
+    counts = ", ".join(
+        f"{resource.plural}.{resource.group} has {len(items)} resource instances"
+        for resource, items in sorted(left.items())
     )
+    return (kind, "True", "SomeResourcesRemain", f"Some resources are remaining: {counts}")
+
+
+def _finalizers_remaining(left: Mapping[ResourceName, list[JsonObject]]) -> _Words:
+    kind = "NamespaceFinalizersRemaining"
+    finalizers = Counter(
+        name for items in left.values() for item in items for name in finalizers_of(item)
+    )
+    if not finalizers:
+        text = "All content-preserving finalizers finished"
+        return (kind, "False", "ContentHasNoFinalizers", text)
+    counts = ", ".join(
+        f"{name} in {count} resource instances" for name, count in sorted(finalizers.items())
+    )
+    text = f"Some content in the namespace has finalizers remaining: {counts}"
+    return (kind, "True", "SomeFinalizersRemain", text)
