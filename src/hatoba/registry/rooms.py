@@ -5,6 +5,7 @@ Called by `app` (and by tests) with an open, migrated database; the edges find t
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock
@@ -33,6 +34,8 @@ from hatoba.registry.mirroring.store import MirrorStore
 from hatoba.registry.repositories.permissions import Permissions
 from hatoba.registry.repositories.prototypes import Prototypes
 from hatoba.registry.repositories.service import Repositories
+from hatoba.registry.scanning.client import ClairScanner
+from hatoba.registry.scanning.service import Scanning
 from hatoba.sql.engine import Database
 
 
@@ -61,6 +64,8 @@ class Rooms:
     tagging: Tagging
     audit: AuditLog
     mirroring: Mirroring
+    scanning: Scanning | None
+    """None where FEATURE_SECURITY_SCANNER is off."""
 
 
 def open_rooms(
@@ -97,6 +102,7 @@ def open_rooms(
         audit=audit,
         allow_slashes=settings.feature_extended_repository_names,
     )
+    issuer = TokenIssuer(keys=keys, clock=clock)
     permissions = Permissions(database=database, lookups=lookups, audit=audit)
     mirroring = Mirroring(
         database=database,
@@ -135,7 +141,7 @@ def open_rooms(
             superusers_reach_everything=settings.feature_superusers_full_access,
         ),
         keys=keys,
-        issuer=TokenIssuer(keys=keys, clock=clock),
+        issuer=issuer,
         verifier=TokenVerifier(
             keys=keys,
             clock=clock,
@@ -148,4 +154,34 @@ def open_rooms(
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
         mirroring=mirroring,
+        scanning=_open_scanning(
+            settings, database=database, lookups=lookups, clock=clock, issuer=issuer
+        ),
+    )
+
+
+def _open_scanning(
+    settings: QuayConfig,
+    *,
+    database: Database,
+    lookups: Lookups,
+    clock: Clock,
+    issuer: TokenIssuer,
+) -> Scanning | None:
+    endpoint = settings.security_scanner_v4_endpoint
+    if not settings.feature_security_scanner or not endpoint:
+        return None
+    own_url = f"{settings.preferred_url_scheme}://{settings.server_hostname}"
+    return Scanning(
+        database=database,
+        clock=clock,
+        lookups=lookups,
+        scanner=ClairScanner.connect(
+            endpoint=endpoint, psk=settings.security_scanner_v4_psk, clock=clock
+        ),
+        issuer=issuer,
+        audience=settings.server_hostname,
+        registry_url=(settings.security_scanner_registry_url or own_url).rstrip("/"),
+        reindex_after=timedelta(seconds=settings.security_scanner_v4_reindex_threshold),
+        maximum_retries=settings.security_scanner_max_scan_retries,
     )

@@ -17,6 +17,8 @@ class SecurityScannerSettings(Group):
     """True indexes what is pushed and answers vulnerability reports."""
     security_scanner_v4_endpoint: str | None = None
     """URL of a Clair v4 compatible scanner."""
+    security_scanner_registry_url: str | None = None
+    """URL at which the scanner reaches this registry, where it is not that of SERVER_HOSTNAME."""
     security_scanner_v4_psk: str = ""
     """The key shared with the scanner, base64."""
     security_scanner_v4_namespace_whitelist: list[str] = Field(default_factory=list)
@@ -30,7 +32,7 @@ class SecurityScannerSettings(Group):
     feature_security_notifications: bool = False
     """True tells people of new vulnerabilities."""
 
-    @field_validator("security_scanner_v4_endpoint")
+    @field_validator("security_scanner_v4_endpoint", "security_scanner_registry_url")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
         if value and not value.startswith(("http://", "https://")):

@@ -14,7 +14,24 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hatoba.registry.api import apptoken, mirror, organization, starred, superuser, user
+from hatoba.registry.api import (
+    application,
+    apptoken,
+    manifest,
+    mirror,
+    organization,
+    permission,
+    prototype,
+    repository,
+    robot,
+    security,
+    signin,
+    starred,
+    superuser,
+    tag,
+    team,
+    user,
+)
 from hatoba.registry.api.call import Row, serve
 from hatoba.registry.api.initialize import initialize
 from hatoba.registry.api.problems import problem
@@ -25,8 +42,19 @@ ROWS: Final[tuple[Row, ...]] = (
     *starred.ROWS,
     *apptoken.ROWS,
     *superuser.ROWS,
+    *signin.ROWS,
     *organization.ROWS,
+    *team.ROWS,
+    *robot.ROWS,
+    *prototype.ROWS,
+    *application.ROWS,
     *mirror.ROWS,
+    *permission.ROWS,
+    *tag.ROWS,
+    *security.ROWS,
+    *manifest.ROWS,
+    *repository.ROWS,
+    *repository.LAST_ROWS,
 )
 CORS: Final = {
     "Access-Control-Allow-Origin": "*",

@@ -9,6 +9,8 @@ from hatoba.kernel.errors import NotFound
 from hatoba.registry.app import Services
 from hatoba.registry.db.tables.hatoba import leases
 from hatoba.registry.workers.expiry import expiry_duties
+from hatoba.registry.workers.mirror import mirror_duties
+from hatoba.registry.workers.scan import scan_duties
 from hatoba.registry.workers.schedule import Duty, run_duties
 from hatoba.sql.leases import Leases
 
@@ -19,7 +21,11 @@ class DutyUnknown(NotFound):
 
 def background_duties(services: Services) -> list[Duty]:
     """Return the duties of a quay-app pod."""
-    return expiry_duties(services.uploads, services.holdings)
+    interval = services.settings.security_scanner_indexing_interval
+    return [
+        *expiry_duties(services.uploads, services.holdings),
+        *scan_duties(services.rooms.scanning, interval_seconds=interval),
+    ]
 
 
 def duties_named(services: Services, names: Sequence[str]) -> list[Duty]:
@@ -28,7 +34,7 @@ def duties_named(services: Services, names: Sequence[str]) -> list[Duty]:
     Raises:
         DutyUnknown: one of them does not exist.
     """
-    known = {duty.name: duty for duty in background_duties(services)}
+    known = {duty.name: duty for duty in [*background_duties(services), *mirror_duties(services)]}
     for name in names:
         if name not in known:
             raise DutyUnknown(f"there is no duty {name!r}; known are {', '.join(sorted(known))}")

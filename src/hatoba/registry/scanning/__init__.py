@@ -1,0 +1,1 @@
+"""Security scanning: hands what was pushed to the scanner, and shows what it found."""
