@@ -27,7 +27,7 @@ def mirror(**changes) -> MirrorRecord:
         "external_reference": "quay.io/a/b", "username": None, "password": None,
         "registry": ExternalRegistry(), "interval_seconds": 3600, "start_at": PAST,
         "expires_at": None, "retries_remaining": 3, "status": SyncStatus.NEVER_RUN,
-        "transaction_id": None, "patterns": ("*",), "robot": "a+r", "timeout_seconds": 300,
+        "transaction_id": None, "patterns": ("*",), "robot": "a+r", "robot_id": 1, "timeout_seconds": 300,
     }  # fmt: skip
     return MirrorRecord(**(values | changes))
 

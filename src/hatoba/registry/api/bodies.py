@@ -89,3 +89,9 @@ def _choices(into: Any, path: str) -> list[Any]:
         if get_origin(choice) is Literal:
             found += get_args(choice)
     return found
+
+
+def _struct_in(kind: Any) -> Any:
+    """Return the struct that a field may hold: itself, or its alternative in a union."""
+    structs = [one for one in get_args(kind) if hasattr(one, "__struct_fields__")]
+    return structs[0] if structs else kind

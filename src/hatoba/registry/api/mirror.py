@@ -16,7 +16,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.kernel.names import NamespaceName, RepositoryName
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.problems import BadRequest, HiddenNotFound
-from hatoba.registry.mirroring.errors import CredentialsIncomplete, MirrorExists
+from hatoba.registry.mirroring.errors import CredentialsIncomplete, MirrorExists, SourceForbidden
 from hatoba.registry.mirroring.models import (
     MAXIMUM_RETRIES,
     ExternalRegistry,
@@ -68,14 +68,14 @@ class MirrorChangeIn(msgspec.Struct):
     skopeo_timeout_interval: Annotated[int, Meta(ge=300)] | UnsetType = UNSET
 
 
-class MirrorIn(MirrorChangeIn, kw_only=True):
-    """A whole configuration."""
-
-    external_reference: str
-    sync_interval: Annotated[int, Meta(ge=0)]
-    sync_start_date: str
-    root_rule: RuleIn
-    robot_username: str
+REQUIRED: Final = (
+    "external_reference",
+    "sync_interval",
+    "sync_start_date",
+    "root_rule",
+    "robot_username",
+)
+"""What a new configuration cannot do without, in the order in which Quay complains."""
 
 
 def _mirroring(call: Call) -> Mirroring:
@@ -120,7 +120,10 @@ async def read(call: Call) -> JsonObject:
 
 async def create(call: Call) -> Response:
     """Make the repository a mirror."""
-    body = await call.body(MirrorIn)
+    body = await call.body(MirrorChangeIn)
+    for name in REQUIRED:
+        if getattr(body, name) is UNSET:
+            raise BadRequest(f"'{name}' is a required property")
     repository = call.repository
     blank = MirrorRecord(
         id=0,
@@ -139,11 +142,14 @@ async def create(call: Call) -> Response:
         transaction_id=None,
         patterns=(),
         robot="",
+        robot_id=0,
         timeout_seconds=DEFAULT_TIMEOUT_SECONDS,
     )
     try:
         mirror = _changed(blank, body)
         await _mirroring(call).create(repository, mirror, actor=call.identity.actor)
+    except SourceForbidden as error:
+        raise BadRequest(error.message) from error
     except _DateMalformed as error:
         return _detail(400, error.message)
     except MirrorExists as error:
@@ -160,9 +166,12 @@ async def change(call: Call) -> Response:
         after = _changed(before, body)
     except (_DateMalformed, CredentialsIncomplete) as error:
         return _detail(400, error.message)
-    await _mirroring(call).change(
-        call.repository, before=before, after=after, actor=call.identity.actor
-    )
+    try:
+        await _mirroring(call).change(
+            call.repository, before=before, after=after, actor=call.identity.actor
+        )
+    except SourceForbidden as error:
+        raise BadRequest(error.message) from error
     return JSONResponse("", status_code=201)
 
 

@@ -60,6 +60,7 @@ class MirrorRecord:
     transaction_id: str | None
     patterns: tuple[str, ...]
     robot: str
+    robot_id: int
     timeout_seconds: int
     architectures: tuple[str, ...] = ()
 

@@ -207,6 +207,7 @@ class MirrorStore:
             transaction_id=value["sync_transaction_id"],
             patterns=tuple(json.loads(value["rule_value"])),
             robot=value["robot"],
+            robot_id=value["internal_robot_id"],
             timeout_seconds=value["skopeo_timeout"],
             architectures=tuple(json.loads(value["architecture_filter"] or "[]")),
         )

@@ -1,0 +1,84 @@
+"""Duty: look for mirrors that are due and bring them up to date; what quay-mirror pods do.
+
+Not exclusive: every pod looks, and the claim of a mirror decides who copies it.
+"""
+
+import ssl
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hatoba.config.loader import configuration_directory
+from hatoba.registry.app import Services
+from hatoba.registry.audit.models import Actor
+from hatoba.registry.content.models import Caller
+from hatoba.registry.mirroring.endpoints import ContentTarget, source_opener
+from hatoba.registry.mirroring.models import MirrorRecord
+from hatoba.registry.mirroring.worker import MirrorWorker
+from hatoba.registry.workers.schedule import Duty
+
+log = structlog.get_logger()
+
+NAME: Final = "mirror"
+USER_AGENT: Final = "hatoba-mirror"
+
+
+def mirror_duties(services: Services) -> list[Duty]:
+    """Return the duty; it rests where FEATURE_REPO_MIRROR is off."""
+    settings, rooms = services.settings, services.rooms
+    interval = timedelta(seconds=settings.repo_mirror_interval)
+    if not settings.feature_repo_mirror:
+        return [Duty(name=NAME, interval=interval, run=_rest, exclusive=False)]
+
+    def may_be_private(mirror: MirrorRecord) -> bool:
+        return rooms.mirroring.may_be_private(mirror.source)
+
+    worker = MirrorWorker(
+        mirrors=rooms.mirroring,
+        open_source=source_opener(
+            may_be_private=may_be_private,
+            verify_tls=settings.repo_mirror_tls_verify,
+            trust=trusted_authorities(configuration_directory()),
+        ),
+        open_target=partial(_target, services),
+        clock=services.clock,
+    )
+    return [Duty(name=NAME, interval=interval, run=worker.look, exclusive=False)]
+
+
+def trusted_authorities(directory: Path) -> ssl.SSLContext:
+    """Return the system's authorities and those that lie in a configuration directory.
+
+    Quay: `extra_ca_certs/*` and `extra_ca_cert_*`. A file that is no certificate is reported and
+    left out, so that one bad file does not stop mirroring.
+    """
+    context = ssl.create_default_context()
+    for file in [*directory.glob("extra_ca_certs/*"), *directory.glob("extra_ca_cert_*")]:
+        if not file.is_file():
+            continue
+        try:
+            context.load_verify_locations(cafile=str(file))
+        except ssl.SSLError as error:
+            log.warning("not a certificate", file=file.name, error=str(error))
+    return context
+
+
+async def _rest() -> None:
+    log.debug("mirroring is not offered")
+
+
+def _target(services: Services, mirror: MirrorRecord) -> ContentTarget:
+    caller = Caller(
+        actor=Actor(account_id=mirror.robot_id), username=mirror.robot, user_agent=USER_AGENT
+    )
+    return ContentTarget(
+        mirror=mirror,
+        caller=caller,
+        manifests=services.manifests,
+        uploads=services.uploads,
+        holdings=services.holdings,
+        listings=services.listings,
+    )
