@@ -24,7 +24,9 @@ def api():
 async def objects(api):
     objects = LocalObjects(api)
     await objects.create(NAMESPACES, {"metadata": {"name": "ns"}}, **ME)
-    await objects.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}}, **ME)
+    await objects.create(
+        SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}}, **ME
+    )
     return objects
 
 

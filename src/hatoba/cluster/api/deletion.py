@@ -53,9 +53,9 @@ class Remover:
         strategy.admit_delete(obj, self._store)
         marked = clone(obj)
         metadata = marked["metadata"]
-        finalizers = _finalizers(metadata.get("finalizers", []), deletion)
         grace = strategy.grace_seconds(obj, deletion.grace_seconds)
         stays = strategy.begins_deletion(marked)
+        finalizers = _finalizers(metadata.get("finalizers", []), deletion)
         if finalizers:
             metadata["finalizers"] = finalizers
         else:

@@ -1,5 +1,6 @@
 """The verbs over HTTP: from an exchange to an answer."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -14,7 +15,6 @@ from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.status import (
     BadRequest,
     MethodNotAllowed,
-    UnsupportedMediaType,
 )
 from hatoba.cluster.api.views import View, included, printer_of
 from hatoba.cluster.api.watching import Watcher, WatchRequest
@@ -23,12 +23,6 @@ from hatoba.cluster.formats.patches import go_kind
 from hatoba.kernel.json import JsonObject
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
-_PATCH_TYPES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
 
 
 class Handlers:
@@ -127,9 +121,12 @@ class Handlers:
         self._watcher.check(request)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(exchange.request)
-        async for line in self._watcher.lines(request):
-            await response.write(line)
-        await response.write_eof()
+        # A client that leaves is no failure; the generator then stops listening.
+        with contextlib.suppress(ConnectionResetError):
+            async with contextlib.aclosing(self._watcher.lines(request)) as lines:
+                async for line in lines:
+                    await response.write(line)
+            await response.write_eof()
         return response
 
     async def create(self, exchange: Exchange) -> web.StreamResponse:
@@ -168,15 +165,12 @@ class Handlers:
     async def patch(self, exchange: Exchange) -> web.StreamResponse:
         """Patch an object, its status or its scale."""
         content_type = media_type_of(exchange.request.headers.get("Content-Type", ""))
-        if content_type not in _PATCH_TYPES:
-            raise UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include:"
-                f" {', '.join(_PATCH_TYPES)}"
-            )
         body = await exchange.request.read()
-        write = self._write(exchange, "PatchOptions")
-        transform = self._api.patcher.transform_bytes(
-            exchange.resource, body, kind=content_type, write=write
+        transform, write = self._api.patcher.prepare(
+            exchange.resource,
+            body,
+            kind=content_type,
+            write=self._write(exchange, "PatchOptions"),
         )
 
         def checked(document: JsonObject) -> JsonObject:

@@ -50,7 +50,8 @@ _VALUE_SENTENCE: Final = (
 _PATH_SEGMENT_KINDS: Final = frozenset(
     {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}
 )
-_IMMUTABLE: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_STANDARD_FINALIZERS: Final = ("orphan", "foregroundDeletion", "kubernetes")
+_IMMUTABLE: Final = ("deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 def generate_name(base: str) -> str:
@@ -179,7 +180,7 @@ def validate_create(metadata: JsonObject, resource: Resource) -> list[Cause]:
 def validate_update(new: JsonObject, old: JsonObject) -> list[Cause]:
     """Return what is wrong with a change of the metadata."""
     causes: list[Cause] = []
-    for key in _IMMUTABLE[2:]:
+    for key in _IMMUTABLE:
         if new.get(key) != old.get(key):
             value = _shown(new.get(key))
             # Two checks of a real server say the same about these.
@@ -224,22 +225,20 @@ def _validate_maps(metadata: JsonObject) -> list[Cause]:
                 field="metadata.annotations",
             )
         )
-    for index, finalizer in enumerate(metadata.get("finalizers", [])):
-        causes += _validate_finalizer(finalizer, index)
+    for finalizer in metadata.get("finalizers", []):
+        causes += _validate_key(finalizer, finalizer, "metadata.finalizers")
     return causes
 
 
-def _validate_finalizer(finalizer: str, index: int) -> list[Cause]:
-    causes = _validate_key(finalizer, finalizer, "metadata.finalizers")
-    if not causes and "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion"):
-        return [
-            invalid(
-                f"metadata.finalizers[{index}]" if index else "metadata.finalizers",
-                _quote(finalizer),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            )
-        ]
-    return causes
+def finalizer_warnings(metadata: JsonObject, former: JsonObject) -> list[str]:
+    """Return what to say about new finalizers that name no domain."""
+    known = former.get("finalizers", [])
+    return [
+        f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name to avoid'
+        " accidental conflicts with other finalizer writers"
+        for name in metadata.get("finalizers", [])
+        if "/" not in name and name not in known and name not in _STANDARD_FINALIZERS
+    ]
 
 
 def validate_label(key: str, value: str, field: str) -> list[Cause]:
@@ -298,9 +297,24 @@ def _validate_owners(owners: list[JsonObject]) -> list[Cause]:
         causes.append(
             invalid(
                 field,
-                "[]v1.OwnerReference",
+                f"[]v1.OwnerReference{{{', '.join(_go_owner(owner) for owner in owners)}}}",
                 "Only one reference can have Controller set to true. Found"
                 f' "true" in references for {first} and {second}',
             )
         )
     return causes
+
+
+def _go_owner(owner: JsonObject) -> str:
+    flags = ", ".join(
+        f"{name}:(*bool)({'nil' if owner.get(key) is None else '0x0'})"
+        for key, name in (
+            ("controller", "Controller"),
+            ("blockOwnerDeletion", "BlockOwnerDeletion"),
+        )
+    )
+    return (
+        f'v1.OwnerReference{{APIVersion:"{owner.get("apiVersion", "")}",'
+        f' Kind:"{owner.get("kind", "")}", Name:"{owner.get("name", "")}",'
+        f' UID:"{owner.get("uid", "")}", {flags}}}'
+    )

@@ -144,7 +144,7 @@ def _list_causes(
             forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
         )
     if match not in ("Exact", "NotOlderThan"):
-        causes.append(unsupported(field, match, ("Exact", "NotOlderThan")))
+        causes.append(unsupported(field, match, ("Exact", "NotOlderThan", "")))
     if match == "Exact" and version == "0":
         causes.append(
             forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
@@ -187,7 +187,13 @@ def _dry_run_causes(query: Query) -> list[Cause]:
     value = query.get("dryRun")
     if value is None or value == "All":
         return []
-    return [unsupported("dryRun", value, ("All",))]
+    return [
+        Cause(
+            reason="FieldValueNotSupported",
+            message=f'Unsupported value: []string{{"{value}"}}: supported values: "All"',
+            field="dryRun",
+        )
+    ]
 
 
 def default_manager(agent: str) -> str:

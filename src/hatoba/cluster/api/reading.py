@@ -9,7 +9,7 @@ from hatoba.cluster.api.registry import Registry
 from hatoba.cluster.api.requests import Selection
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.selection import Selector
-from hatoba.cluster.api.status import ObjectNotFound, VersionTooLarge
+from hatoba.cluster.api.status import Cause, ObjectNotFound, VersionTooLarge
 from hatoba.cluster.api.store import Change, Key, Store
 from hatoba.cluster.objects import WatchEvent
 from hatoba.kernel.json import JsonObject
@@ -73,7 +73,10 @@ class Reader:
         """
         if version > self._store.version:
             raise VersionTooLarge(
-                f"Too large resource version: {version}, current: {self._store.version}",
+                f"Timeout: Too large resource version: {version}, current: {self._store.version}",
+                causes=[
+                    Cause(reason="ResourceVersionTooLarge", message="Too large resource version")
+                ],
                 retry_after_seconds=1,
             )
 

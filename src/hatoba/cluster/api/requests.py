@@ -1,9 +1,12 @@
 """What a caller asks of the verbs besides the object itself; the edge parses queries into these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hatoba.cluster.api.status import Invalid
 from hatoba.cluster.objects import Propagation
+from hatoba.kernel.json import JsonObject
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -21,6 +24,8 @@ class Write:
     field_validation: Literal["Ignore", "Warn", "Strict"] = "Ignore"
     warnings: list[str] = field(default_factory=list)
     """Filled while the request is served; sent as Warning headers."""
+    refuse: Callable[[JsonObject, str], Invalid] | None = None
+    """How a patch says that its result cannot be decoded; None for whole objects."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -101,7 +101,9 @@ class Edge:
             )
         if target.subresource and target.subresource not in resource.subresources:
             raise ObjectNotFound(
-                "the server could not find the requested resource", bare_details=True
+                "the server could not find the requested resource",
+                about=resource.about(target.name) if resource.is_custom else None,
+                bare_details=True,
             )
         exchange = Exchange(
             request=request,
@@ -224,7 +226,13 @@ async def serve(
     edge = Edge(api, node=node)
     application = web.Application(client_max_size=MAXIMUM_BODY_BYTES)
     application.router.add_route("*", "/{path:.*}", edge.take)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=1.0,
+        handler_cancellation=True,
+        handle_signals=False,
+    )
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=tls)
     await site.start()

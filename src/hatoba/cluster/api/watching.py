@@ -6,7 +6,7 @@ lists".
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +57,7 @@ class Watcher:
         query = request.query
         return Selection(namespace=namespace, labels=query.labels, fields=query.fields)
 
-    async def lines(self, request: WatchRequest) -> AsyncIterator[bytes]:
+    async def lines(self, request: WatchRequest) -> AsyncGenerator[bytes, None]:
         """Yield the events as lines."""
         stream = _Stream(request)
         selection = self._selection(request, namespace=request.namespace)
@@ -83,7 +83,7 @@ class Watcher:
         finally:
             watch.close()
 
-    async def _follow(self, watch: Watch, stream: "_Stream") -> AsyncIterator[bytes]:
+    async def _follow(self, watch: Watch, stream: "_Stream") -> AsyncGenerator[bytes, None]:
         query = stream.request.query
         end = self._clock.monotonic() + (query.timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
         # The last bookmark comes shortly before the end, so that the next watch starts from there.

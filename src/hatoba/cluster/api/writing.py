@@ -77,6 +77,7 @@ class Writer:
         strategy.admit_create(document, self._store)
         strategy.prepare_create(document)
         causes = meta.validate_create(metadata, resource) + strategy.validate(document)
+        write.warnings.extend(meta.finalizer_warnings(metadata, {}))
         self._refuse(resource, document, causes)
         if managed is None or not write.applied:
             self._ownership.record(
@@ -140,6 +141,8 @@ class Writer:
         if write.field_validation == "Warn":
             write.warnings.extend(unknown)
         elif write.field_validation == "Strict" and unknown:
+            if write.refuse is not None:
+                raise write.refuse(document, f"strict decoding error: {', '.join(unknown)}")
             listed = ", ".join(unknown)
             kind = strategy.resource.kind
             raise BadRequest(
@@ -188,6 +191,7 @@ class Writer:
             strategy.prepare_update(new, old, subresource=write.subresource)
             causes = strategy.validate_update(new, old)
         causes = meta.validate_update(new["metadata"], old["metadata"]) + causes
+        write.warnings.extend(meta.finalizer_warnings(new["metadata"], old["metadata"]))
         self._refuse(resource, new, causes)
         if not write.applied:
             self._ownership.record(new, old, resource=resource, write=write, now=self._clock.now())

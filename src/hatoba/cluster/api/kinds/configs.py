@@ -96,7 +96,7 @@ class SecretRules(Strategy):
 
 
 def _check_base64(text: str) -> None:
-    compact = "".join(text.split())
+    compact = text.replace("\n", "").replace("\r", "")
     try:
         base64.b64decode(compact, validate=True)
     except binascii.Error as error:

@@ -42,7 +42,6 @@ def _containers(spec: JsonObject) -> list[JsonObject]:
 
 def _default_container(container: JsonObject) -> None:
     container.setdefault("resources", {})
-    _default_requests(container["resources"])
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
@@ -60,12 +59,14 @@ def _default_container(container: JsonObject) -> None:
             reference.setdefault("apiVersion", "v1")
 
 
-def _default_requests(resources: JsonObject) -> None:
-    limits = resources.get("limits") or {}
-    if limits:
-        requests = resources.setdefault("requests", {})
-        for name, quantity in limits.items():
-            requests.setdefault(name, quantity)
+def default_requests(spec: JsonObject) -> None:
+    """Let a pod (not a template) ask for what it is limited to, in place."""
+    for container in _containers(spec):
+        limits = container["resources"].get("limits") or {}
+        if limits:
+            requests = container["resources"].setdefault("requests", {})
+            for name, quantity in limits.items():
+                requests.setdefault(name, quantity)
 
 
 def _pull_policy(image: str) -> str:

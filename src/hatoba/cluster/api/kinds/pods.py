@@ -5,7 +5,7 @@ from typing import Final
 from typing_extensions import override
 
 from hatoba.cluster.api.documents import clone, reach, restore
-from hatoba.cluster.api.kinds.defaults import default_pod_spec
+from hatoba.cluster.api.kinds.defaults import default_pod_spec, default_requests
 from hatoba.cluster.api.kinds.podspecs import validate_pod_spec
 from hatoba.cluster.api.metadata import forbidden
 from hatoba.cluster.api.status import Cause, Refused
@@ -35,6 +35,7 @@ class PodRules(Strategy):
     def default(self, obj: JsonObject) -> None:
         spec = obj.setdefault("spec", {})
         default_pod_spec(spec)
+        default_requests(spec)
         spec.setdefault("enableServiceLinks", True)
 
     @override

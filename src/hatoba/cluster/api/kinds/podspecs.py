@@ -23,6 +23,18 @@ from hatoba.kernel.json import JsonObject
 _RESTART: Final = ("Always", "OnFailure", "Never")
 _PULL: Final = ("Always", "IfNotPresent", "Never")
 _PORT_SENTENCE: Final = "must be between 1 and 65535, inclusive"
+_SOURCE_ORDER: Final = (
+    "emptyDir",
+    "hostPath",
+    "secret",
+    "nfs",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "configMap",
+    "projected",
+    "csi",
+    "ephemeral",
+)
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -30,7 +42,7 @@ def validate_pod_spec(spec: JsonObject, field: str) -> list[Cause]:
     """Return what is wrong with a specification that has its defaults."""
     volumes = spec.get("volumes") or []
     causes = _validate_volumes(volumes, f"{field}.volumes")
-    names = {volume.get("name") for volume in volumes}
+    names = {volume.get("name") for volume in volumes if len(_sources(volume)) == 1}
     if not spec.get("containers"):
         causes.append(required(f"{field}.containers"))
     seen: set[str] = set()
@@ -160,12 +172,17 @@ def _validate_volumes(volumes: list[JsonObject], field: str) -> list[Cause]:
     for index, volume in enumerate(volumes):
         here = f"{field}[{index}]"
         causes += _validate_name(volume.get("name", ""), here, seen)
-        sources = [key for key in volume if key != "name" and volume[key] is not None]
         causes += [
             forbidden(f"{here}.{name}", "may not specify more than 1 volume type")
-            for name in sorted(sources)[1:]
+            for name in _sources(volume)[1:]
         ]
     return causes
+
+
+def _sources(volume: JsonObject) -> list[str]:
+    found = [key for key in volume if key != "name" and volume[key] is not None]
+    order = {name: place for place, name in enumerate(_SOURCE_ORDER)}
+    return sorted(found, key=lambda name: order.get(name, len(order)))
 
 
 def validate_resources(resources: JsonObject, field: str) -> list[Cause]:

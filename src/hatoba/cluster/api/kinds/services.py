@@ -58,8 +58,9 @@ class ServiceRules(Strategy):
     @override
     def admit_create(self, obj: JsonObject, store: Store) -> None:
         spec = obj["spec"]
-        if causes := self.validate(obj):
-            raise Invalid.of(self.resource.about_kind(obj["metadata"].get("name", "")), causes)
+        if self.validate(obj):
+            # Refused a moment later, together with what is wrong with the metadata.
+            return
         self._allocate(obj, store)
         if spec["type"] in _OUTSIDE:
             self._allocate_ports(obj, store)
