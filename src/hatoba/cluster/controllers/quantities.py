@@ -24,7 +24,7 @@ _SUFFIXES: Final = {
     "Pi": Decimal(2) ** 50,
     "Ei": Decimal(2) ** 60,
 }
-_SHAPE: Final = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkKMGTPE]?i?)")
+_SHAPE: Final = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(n|u|m|k|[MGTPE]|[KMGTPE]i|)")
 
 
 class MalformedQuantity(InvalidInput):
@@ -38,7 +38,7 @@ def parse(text: str | float) -> Decimal:
         MalformedQuantity: for any other text.
     """
     match = _SHAPE.fullmatch(str(text).strip())
-    if match is None or match[2] not in _SUFFIXES:
+    if match is None:
         raise MalformedQuantity(f"{text!r} is no quantity")
     try:
         return Decimal(match[1]) * _SUFFIXES[match[2]]
