@@ -83,7 +83,7 @@ def _choices(into: Any, path: str) -> list[Any]:
     """Return the literal values that the field at a path may have."""
     current: Any = into
     for key, _ in _STEP.findall(path):
-        current = get_type_hints(current).get(key) if key else get_args(current)[0]
+        current = get_type_hints(_struct_in(current)).get(key) if key else get_args(current)[0]
     found: list[Any] = []
     for choice in [current, *get_args(current)]:
         if get_origin(choice) is Literal:
