@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from tests.operator.builders import NAME, SETTINGS
+from tests.operator.conftest import _now
 
 from hatoba.cluster.objects import DEPLOYMENTS, JOBS
 from hatoba.kernel.clock import FixedClock, SystemClock
 from hatoba.operator.process import Operator
-from tests.operator.builders import NAME, SETTINGS
-from tests.operator.conftest import _now
 
 pytestmark = pytest.mark.anyio
 

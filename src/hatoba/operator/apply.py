@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.clock import Clock
-from hatoba.kernel.errors import Conflict, HatobaError
+from hatoba.kernel.errors import Conflict, HatobaError, Unavailable
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
 from hatoba.operator.components.deployments import condition_of, rolled_out
@@ -44,13 +44,15 @@ class Applier:
 
         Raises:
             RolloutBlocked: the cluster refuses an object.
+            Conflict, Unavailable: try again later.
         """
         changed = False
         for obj in wanted:
             try:
                 live = owned.get(obj["kind"], obj["metadata"]["name"])
                 changed |= await self._bring(plan, obj, live)
-            except Conflict:
+            except (Conflict, Unavailable):
+                # Passing weather: the queue tries again, the status stays as it is.
                 raise
             except HatobaError as error:
                 raise RolloutBlocked(
