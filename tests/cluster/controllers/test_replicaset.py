@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.controllers.conftest import NAMESPACE, condition
 
 from hatoba.cluster.controllers.pods import removal_rank
-from hatoba.cluster.objects import PODS, REPLICA_SETS
+from hatoba.cluster.objects import NODES, PODS, REPLICA_SETS
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,6 +96,24 @@ async def test_a_matching_orphan_is_adopted_instead_of_creating_another(cluster)
     pods = await cluster.items(PODS)
     assert [p["metadata"]["name"] for p in pods] == ["orphan"]
     assert pods[0]["metadata"]["ownerReferences"][0]["name"] == "rs"
+
+
+async def test_pods_of_a_machine_that_is_no_more_are_replaced(cluster):
+    other = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "elsewhere"}}
+    await cluster.create(NODES, other, None)
+    made = replica_set(replicas=1)
+    made["spec"]["template"]["spec"]["nodeName"] = "elsewhere"
+    await cluster.create(REPLICA_SETS, made)
+    stray = (await cluster.until(PODS, bool))[0]
+    here = replica_set()["spec"]["template"]
+    await cluster.change(REPLICA_SETS, "rs", lambda o: o["spec"].update(template=here))
+    await cluster.quiet()
+    assert [p["metadata"]["uid"] for p in await cluster.items(PODS)] == [stray["metadata"]["uid"]]
+
+    await cluster.objects.delete(NODES, "elsewhere", None)
+
+    await cluster.until_gone(PODS, stray["metadata"]["name"])
+    await cluster.until_object(REPLICA_SETS, "rs", has_ready(1))
 
 
 async def test_scaling_down_takes_the_unready_first(cluster):

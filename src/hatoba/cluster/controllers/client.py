@@ -72,11 +72,17 @@ class Client:
         obj: JsonObject,
         *,
         propagation: Propagation | None = None,
+        grace_seconds: int | None = None,
     ) -> None:
         """Delete exactly this object (a namesake with another uid stays)."""
         key, uid = key_of(obj), uid_of(obj)
         await self._objects.delete(
-            resource, key.name, key.namespace or None, propagation=propagation, uid=uid
+            resource,
+            key.name,
+            key.namespace or None,
+            propagation=propagation,
+            uid=uid,
+            grace_seconds=grace_seconds,
         )
         informer = self._informers.existing(resource)
         if informer is not None:

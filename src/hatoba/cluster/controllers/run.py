@@ -17,6 +17,7 @@ from hatoba.cluster.controllers.replicaset import ReplicaSetController
 from hatoba.cluster.controllers.runtime import Context, Controller, supervise
 from hatoba.cluster.controllers.scheduler import Scheduler
 from hatoba.cluster.controllers.settings import ControllerSettings
+from hatoba.cluster.controllers.strays import StrayPods
 from hatoba.cluster.node import Node
 from hatoba.cluster.objects import Objects
 from hatoba.kernel.clock import Clock
@@ -31,6 +32,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     EndpointsController,
     ClaimController,
     Autoscaler,
+    StrayPods,
     EventExpiry,
 )
 
