@@ -32,10 +32,17 @@ class UnknownSchema(NotFound):
 class Schema:
     """One node of a schema: what may stand at one place of an object."""
 
-    __slots__ = ("_children", "_definitions", "_raw")
+    __slots__ = ("_children", "_definitions", "_is_builtin", "_raw")
 
-    def __init__(self, raw: JsonObject, definitions: Mapping[str, JsonObject] = _EMPTY) -> None:
+    def __init__(
+        self,
+        raw: JsonObject,
+        definitions: Mapping[str, JsonObject] = _EMPTY,
+        *,
+        is_builtin: bool = False,
+    ) -> None:
         self._definitions = definitions
+        self._is_builtin = is_builtin or isinstance(raw.get("$ref"), str)
         self._raw = self._resolved(raw)
         self._children: dict[str, Schema] = {}
 
@@ -65,7 +72,7 @@ class Schema:
     @property
     def is_untyped(self) -> bool:
         """Whether nothing is said about what stands here."""
-        return not (self.properties or self.type in {"array"} or self._additional or self.is_scalar)
+        return not (self.properties or self.type == "array" or self._additional or self.is_scalar)
 
     @property
     def is_scalar(self) -> bool:
@@ -134,6 +141,16 @@ class Schema:
             return self.additional or UNTYPED
         return self.additional
 
+    def key_default(self, name: str) -> JsonValue:
+        """Return what a key of a list item is when the item does not say, None for nothing.
+
+        Strings of built-in kinds default to empty ones, as the server's own documents say.
+        """
+        below = self.member(name)
+        if below is None or "default" in below.raw:
+            return None if below is None else below.raw["default"]
+        return "" if self._is_builtin and below.type == "string" else None
+
     def at(self, *path: str) -> "Schema":
         """Return the schema below declared members.
 
@@ -158,7 +175,9 @@ class Schema:
     def _child(self, key: str, raw: JsonObject) -> "Schema":
         found = self._children.get(key)
         if found is None:
-            found = self._children[key] = Schema(raw, self._definitions)
+            found = self._children[key] = Schema(
+                raw, self._definitions, is_builtin=self._is_builtin
+            )
         return found
 
     def _resolved(self, raw: JsonObject) -> JsonObject:
@@ -202,7 +221,7 @@ def builtin(group: str, version: str, kind: str) -> Schema:
     name = _names().get((group, version, kind))
     if name is None:
         raise UnknownSchema(group, version, kind)
-    return Schema(definitions()[name], definitions())
+    return Schema(definitions()[name], definitions(), is_builtin=True)
 
 
 def custom(document: JsonObject) -> Schema:
