@@ -24,7 +24,8 @@ KEY_BITS: Final = 2048
 SIGNING_PERIOD: Final = timedelta(hours=24)
 TOKEN_LIFETIME: Final = timedelta(hours=1)
 CLOCK_SKEW: Final = timedelta(minutes=5)
-UNKNOWN_KEY_PAUSE_SECONDS: Final = 5.0
+UNKNOWN_KEY_PAUSE_SECONDS: Final = 0.25
+"""Between two looks for unknown keys: forged tokens must not become load on the database."""
 
 log = structlog.get_logger()
 
@@ -38,8 +39,9 @@ class KeyRing:
     clock: Clock
     _signing: tuple[RSAKey, datetime] | None = None
     _public: dict[str, RSAKey] = field(default_factory=dict)
-    _asked_at: float = float("-inf")
+    _looked_at: float = float("-inf")
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def signing_key(self) -> RSAKey:
         """Return the key that signs now; makes one where none is valid."""
@@ -64,21 +66,30 @@ class KeyRing:
         return self._public.get(kid)
 
     async def public_key(self, kid: str) -> RSAKey | None:
-        """Return a public key; asks the database for an unknown one, at most every 5 seconds."""
+        """Return a public key; asks the database for an unknown one, a few times per second.
+
+        Nobody is told that a key is unknown by a look that began before he asked: another
+        replica may have made it since. All who wait share the next look.
+        """
         known = self._public.get(kid)
         if known is not None:
             return known
-        if self.clock.monotonic() - self._asked_at < UNKNOWN_KEY_PAUSE_SECONDS:
-            return None
-        await self.refresh()
-        return self._public.get(kid)
+        asked_at = self.clock.monotonic()
+        async with self._looking:
+            if self._looked_at < asked_at:
+                pause = self._looked_at + UNKNOWN_KEY_PAUSE_SECONDS - asked_at
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                await self.refresh()
+            return self._public.get(kid)
 
     async def refresh(self) -> None:
         """Read the valid public keys; keys that expired are forgotten."""
-        self._asked_at = self.clock.monotonic()
+        looked_at = self.clock.monotonic()
         async with self.database.read() as connection:
             found = await store_keys.public_keys(connection, service=SERVICE, now=self.clock.now())
         self._public = {kid: RSAKey.import_key(jwk) for kid, jwk in found.items()}
+        self._looked_at = looked_at
 
     async def _make(self) -> store_keys.StoredKey:
         # Hundreds of milliseconds of arithmetic: not on the event loop.
