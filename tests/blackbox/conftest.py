@@ -166,7 +166,21 @@ def standalone(directory: Path) -> Iterator[Registry]:
 
 
 @contextmanager
-def on_postgresql(directory: Path, url: str, **config) -> Iterator[Registry]:
+def restarted(registry: Registry) -> Iterator[None]:
+    """Start a stand-alone registry again upon what it left behind."""
+    listen = f"127.0.0.1:{registry.port}"
+    command = ["registry", "serve", "--data", str(registry.directory), "--listen", listen]
+    with started(
+        command,
+        directory=registry.directory,
+        port=registry.port,
+        database_uri=registry.database_uri,
+    ):
+        yield
+
+
+@contextmanager
+def on_postgresql(directory: Path, url: str, *, drain: str = "0", **config) -> Iterator[Registry]:
     """Run the registry as a pod does, with two workers; the port of metrics is its own."""
     port = free_port()
     content = {
@@ -184,7 +198,11 @@ def on_postgresql(directory: Path, url: str, **config) -> Iterator[Registry]:
     (directory / "config.yaml").write_text(yaml.safe_dump(content))
     # An address of its own, as a pod has: the port of metrics is fixed.
     bind = f"127.{port >> 8}.{port & 255}.7"
-    environment = {"HATOBA_DATA": str(directory), "HATOBA_BIND": bind}
+    environment = {
+        "HATOBA_DATA": str(directory),
+        "HATOBA_BIND": bind,
+        "HATOBA_DRAIN_SECONDS": drain,
+    }
     subprocess.run(
         [sys.executable, "-m", "hatoba.cli.main", "registry", "migrate", "--config", directory],
         check=True,

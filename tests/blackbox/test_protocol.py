@@ -30,7 +30,7 @@ class Client:
 
     def start(self) -> str:
         answer = self.call("POST", "/blobs/uploads/")
-        assert answer.status == 202
+        assert answer.status == 202, answer.body
         return "/blobs/uploads/" + answer.headers["docker-upload-uuid"]
 
     def push_blob(self, content: bytes) -> str:

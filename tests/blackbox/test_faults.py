@@ -1,0 +1,197 @@
+"""What was acknowledged survives `kill -9`, and work goes on around a drain."""
+
+import asyncio
+import http.client
+import os
+import random
+import signal
+import threading
+import time
+
+import asyncpg
+import pytest
+from tests.blackbox.conftest import on_postgresql, restarted, standalone, wait_until_healthy
+from tests.blackbox.test_protocol import Client
+
+from hatoba.kernel.digests import Digest
+
+pytestmark = [pytest.mark.timeout(240)]
+
+
+class Pusher(threading.Thread):
+    """Pushes images one after another and remembers what was acknowledged."""
+
+    def __init__(self, registry, number: int) -> None:
+        super().__init__(daemon=True)
+        self.client = Client(registry, f"admin/faults-{number}")
+        self.number = number
+        self.stopping = threading.Event()
+        self.acknowledged: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.broken = 0
+
+    def run(self) -> None:
+        count = 0
+        while not self.stopping.is_set():
+            count += 1
+            try:
+                self.push_one(f"{self.number}-{count}")
+            except (OSError, http.client.HTTPException):
+                self.broken += 1
+
+    def push_one(self, text: str) -> None:
+        content = random.Random(text).randbytes(300_000)
+        digest = str(Digest.of(content))
+        upload = self.client.start()
+        half = len(content) // 2
+        if self.client.call("PATCH", upload, body=content[:half]).status != 202:
+            return
+        if self.client.call("PUT", f"{upload}?digest={digest}", body=content[half:]).status == 201:
+            self.acknowledged[digest] = content
+        manifest = self.client.image(text)
+        if self.client.push(f"t{text}", manifest).status == 201:
+            self.tags[f"t{text}"] = str(Digest.of(manifest))
+
+    def check(self) -> None:
+        for digest, content in self.acknowledged.items():
+            answer = self.client.call("GET", f"/blobs/{digest}")
+            assert answer.status == 200, f"acknowledged blob {digest} is lost: {answer.body!r}"
+            assert answer.body == content
+        for tag, digest in self.tags.items():
+            answer = self.client.call("GET", f"/manifests/{tag}")
+            assert answer.status == 200, f"acknowledged tag {tag} is lost: {answer.body!r}"
+            assert str(Digest.of(answer.body)) == digest
+
+
+def push_while(registry, disturb, *, seconds: float = 6.0) -> list[Pusher]:
+    pushers = [Pusher(registry, number) for number in range(3)]
+    for pusher in pushers:
+        pusher.start()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        disturb()
+        time.sleep(0.4)
+    for pusher in pushers:
+        pusher.stopping.set()
+    for pusher in pushers:
+        pusher.join(60)
+    assert sum(len(pusher.acknowledged) for pusher in pushers) > 10
+    return pushers
+
+
+@pytest.mark.postgres
+def test_killing_workers_loses_nothing_acknowledged(postgres_server, tmp_path) -> None:
+    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+
+        def kill_one() -> None:
+            if workers := registry.workers():
+                os.kill(random.choice(workers), signal.SIGKILL)
+
+        pushers = push_while(registry, kill_one)
+        wait_until_healthy(registry.port, registry.process, registry.log)
+        for pusher in pushers:
+            pusher.check()
+        assert sum(pusher.broken for pusher in pushers) > 0, "no request was disturbed"
+
+
+def test_killing_everything_loses_nothing_acknowledged(tmp_path) -> None:
+    with standalone(tmp_path) as registry:
+        pushers = push_while(registry, lambda: None, seconds=3)
+        for pid in [registry.process.pid, *registry.workers()]:
+            os.kill(pid, signal.SIGKILL)
+        registry.process.wait()
+        with restarted(registry):
+            for pusher in pushers:
+                pusher.check()
+
+
+@pytest.mark.postgres
+def test_pulls_and_pushes_leave_audit_rows(postgres_server, tmp_path) -> None:
+    with postgres_server.database() as url:
+        with on_postgresql(tmp_path, url) as registry:
+            client = Client(registry, "admin/audited")
+            client.push("v1", client.image("x"))
+            client.call("GET", "/manifests/v1", User_Agent="tester/1.0")
+            client.call("DELETE", "/manifests/v1")
+        # The registry has ended: what was buffered must have been written.
+        rows = query(
+            url,
+            "SELECT k.name, u.username, l.metadata_json FROM logentry3 l "
+            "JOIN logentrykind k ON k.id = l.kind_id "
+            'LEFT JOIN "user" u ON u.id = l.performer_id ORDER BY l.id',
+        )
+    kinds = [row["name"] for row in rows]
+    assert {"push_repo", "pull_repo", "delete_tag"} <= set(kinds)
+    pull = next(row for row in rows if row["name"] == "pull_repo")
+    assert pull["username"] == "admin"
+    assert '"tag": "v1"' in pull["metadata_json"]
+    assert "tester/1.0" in pull["metadata_json"]
+
+
+@pytest.mark.postgres
+def test_metrics_and_readiness_have_a_port_of_their_own(postgres_server, tmp_path) -> None:
+    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+        client = Client(registry, "admin/measured")
+        client.push("v1", client.image("x"))
+        client.call("GET", "/manifests/v1")
+        connection = http.client.HTTPConnection(registry.metrics_host, 9091, timeout=10)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+    assert 'quay_registry_image_pulls_total{protocol="v2",ref="tag",status="200"} 1.0' in text
+    assert "quay_registry_image_pushes_total" in text
+    assert 'quay_request_duration_seconds_count{method="GET",route="v2.manifest"' in text
+
+
+@pytest.mark.postgres
+def test_an_idle_database_loss_is_survived(postgres_server, tmp_path) -> None:
+    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+        client = Client(registry, "admin/reconnect")
+        client.push("v1", client.image("x"))
+        end_connections(url)
+        assert client.call("GET", "/manifests/v1").status == 200
+        assert client.push("v2", client.image("y")).status == 201
+
+
+def end_connections(url: str) -> None:
+    query(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def query(url: str, statement: str):
+    async def fetch():
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetch(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
+
+
+def test_a_second_signal_does_not_hang(tmp_path) -> None:
+    with standalone(tmp_path) as registry:
+        registry.process.send_signal(signal.SIGTERM)
+        registry.process.send_signal(signal.SIGINT)
+        assert registry.process.wait(20) == 0
+
+
+@pytest.mark.postgres
+def test_draining_answers_probes_with_503_and_still_serves(postgres_server, tmp_path) -> None:
+    with (
+        postgres_server.database() as url,
+        on_postgresql(tmp_path, url, drain="3") as registry,
+    ):
+        client = Client(registry, "admin/draining")
+        client.push("v1", client.image("x"))
+        registry.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 2
+        while registry.call("GET", "/health/instance").status != 503:
+            assert time.monotonic() < deadline
+        answer = client.call("GET", "/manifests/v1")
+        assert answer.status == 200
+        assert answer.headers["connection"] == "close"
+        assert registry.process.wait(20) == 0
