@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from tests.cluster.api.conftest import Shell
+from tests.cluster.api.served import Shell
 from tests.kubectls import kubectl
 
 from hatoba.cluster.objects import PODS

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hatoba.cluster.api.applying import Applier
 from hatoba.cluster.api.definitions import Definitions
 from hatoba.cluster.api.deletion import Remover
 from hatoba.cluster.api.identity import Identities
 from hatoba.cluster.api.kinds.services import DEFAULT_NETWORK
 from hatoba.cluster.api.kinds.table import builtin_registry
-from hatoba.cluster.api.ownership import LastWriter
+from hatoba.cluster.api.ownership import Ownership
 from hatoba.cluster.api.patching import Patcher
 from hatoba.cluster.api.reading import Reader
 from hatoba.cluster.api.registry import Registry
@@ -34,6 +35,7 @@ class Api:
     reader: Reader
     writer: Writer
     patcher: Patcher
+    applier: Applier
     subresources: Subresources
     remover: Remover
     identities: Identities
@@ -59,7 +61,7 @@ def open_api(
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(state / DATABASE_NAME if state else None)
     registry = builtin_registry(service_network=service_network)
-    ownership = LastWriter()
+    ownership = Ownership(registry, clock=clock)
     writer = Writer(store, registry=registry, ownership=ownership, clock=clock)
     remover = Remover(store, registry=registry, clock=clock)
     Definitions(store, registry=registry, writer=writer, remover=remover, clock=clock)
@@ -69,6 +71,7 @@ def open_api(
         reader=Reader(store, registry=registry),
         writer=writer,
         patcher=Patcher(writer),
+        applier=Applier(store, writer=writer, ownership=ownership),
         subresources=Subresources(writer, registry=registry, clock=clock),
         remover=remover,
         identities=Identities(

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from hatoba.cluster.api.applying import parse_applied
 from hatoba.cluster.api.assembly import Api
 from hatoba.cluster.api.bodies import Body, MalformedJson, decode_body, media_type_of, summarize
 from hatoba.cluster.api.exchange import Exchange
@@ -166,6 +167,8 @@ class Handlers:
         """Patch an object, its status or its scale."""
         content_type = media_type_of(exchange.request.headers.get("Content-Type", ""))
         body = await exchange.request.read()
+        if content_type == "application/apply-patch+yaml":
+            return self._apply(exchange, body)
         transform, write = self._api.patcher.prepare(
             exchange.resource,
             body,
@@ -179,6 +182,19 @@ class Handlers:
             return patched
 
         return self._change(exchange, checked, write)
+
+    def _apply(self, exchange: Exchange, body: bytes) -> web.StreamResponse:
+        target = exchange.target
+        write = self._write(exchange, "PatchOptions", applies=True)
+        obj, is_new = self._api.applier.apply(
+            exchange.resource,
+            target.name,
+            target.namespace,
+            parse_applied(body, strict=write.field_validation == "Strict"),
+            write=write,
+        )
+        status = 201 if is_new else 200
+        return exchange.answer(self._show(exchange, obj), status=status, warnings=write.warnings)
 
     def _change(self, exchange: Exchange, transform: Transform, write: Write) -> web.StreamResponse:
         target = exchange.target
@@ -262,13 +278,14 @@ class Handlers:
         return body
 
     @staticmethod
-    def _write(exchange: Exchange, options: str) -> Write:
+    def _write(exchange: Exchange, options: str, *, applies: bool = False) -> Write:
         return parse_write(
             exchange.request.query,
             options=options,
             version=exchange.target.version,
             agent=exchange.request.headers.get("User-Agent", ""),
             subresource=exchange.target.subresource,
+            applies=applies,
         )
 
 

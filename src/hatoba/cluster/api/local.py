@@ -104,6 +104,9 @@ class LocalObjects(Objects):
     ) -> JsonObject:
         found = self._api.registry.require(resource)
         write = Write(manager=manager, subresource=subresource, force=force)
+        if type == "application/apply-patch+yaml":
+            applied, _ = self._api.applier.apply(found, name, namespace, patch, write=write)
+            return applied
         transform = self._api.patcher.transform(found, patch, kind=type)
         return self._write(found, name, namespace, transform, write)
 

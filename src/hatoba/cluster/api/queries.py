@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hatoba.cluster.api.metadata import forbidden, unsupported
+from hatoba.cluster.api.metadata import forbidden, required, unsupported
 from hatoba.cluster.api.requests import Deletion, Write
 from hatoba.cluster.api.status import (
     About,
@@ -152,7 +152,9 @@ def _list_causes(
     return causes
 
 
-def parse_write(query: Query, *, options: str, version: str, agent: str, subresource: str) -> Write:
+def parse_write(
+    query: Query, *, options: str, version: str, agent: str, subresource: str, applies: bool = False
+) -> Write:
     """Parse the options of a create, update or patch; `options` names their kind in messages.
 
     Raises:
@@ -171,6 +173,10 @@ def parse_write(query: Query, *, options: str, version: str, agent: str, subreso
                 field="fieldManager",
             )
         )
+    if applies and not manager:
+        causes.append(required("fieldManager", "is required for apply patch"))
+    if "force" in query and not applies and options == "PatchOptions":
+        causes.append(forbidden("force", "may not be specified for non-apply patch"))
     if causes:
         raise Invalid.of(About(group="meta.k8s.io", kind=options), causes)
     return Write(

@@ -38,7 +38,7 @@ class Strategy:
         Raises:
             BadRequest: a value has a type that the schema excludes.
         """
-        schema = self.builtin_schema()
+        schema = self.schema_of_objects()
         if schema is None:
             return []
         resource = self.resource
@@ -46,8 +46,8 @@ class Strategy:
         drop_nulls(obj)
         return [f'unknown field "{path}"' for path in drop_unknown(obj, schema)]
 
-    def builtin_schema(self) -> Schema | None:
-        """Return the schema of a built-in kind; None where none is packaged."""
+    def schema_of_objects(self) -> Schema | None:
+        """Return the schema of the kind; None where none is known."""
         resource = self.resource
         try:
             return builtin(resource.group, resource.storage_version, resource.kind)

@@ -70,7 +70,6 @@ class Writer:
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = meta.generate_name(metadata["generateName"])
         self._check_namespace(resource, metadata)
-        managed = metadata.get("managedFields")
         meta.fill_for_create(metadata, self._clock.now())
         self._decode(strategy, document, write)
         strategy.default(document)
@@ -79,10 +78,8 @@ class Writer:
         causes = meta.validate_create(metadata, resource) + strategy.validate(document)
         write.warnings.extend(meta.finalizer_warnings(metadata, {}))
         self._refuse(resource, document, causes)
-        if managed is None or not write.applied:
-            self._ownership.record(
-                document, None, resource=resource, write=write, now=self._clock.now()
-            )
+        if not write.applied:
+            self._ownership.record(document, None, resource=resource, write=write)
         return self._insert(resource, document, write)
 
     def _insert(self, resource: Resource, document: JsonObject, write: Write) -> JsonObject:
@@ -194,7 +191,7 @@ class Writer:
         write.warnings.extend(meta.finalizer_warnings(new["metadata"], old["metadata"]))
         self._refuse(resource, new, causes)
         if not write.applied:
-            self._ownership.record(new, old, resource=resource, write=write, now=self._clock.now())
+            self._ownership.record(new, old, resource=resource, write=write)
         return self._replace(key, new, old, write)
 
     def _replace(self, key: Key, new: JsonObject, old: JsonObject, write: Write) -> JsonObject:

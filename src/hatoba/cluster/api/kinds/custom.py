@@ -37,6 +37,10 @@ class CustomRules(Strategy):
         return next(version for version in versions if version["name"] == name)
 
     @override
+    def schema_of_objects(self) -> Schema:
+        return self.schema
+
+    @override
     def decode(self, obj: JsonObject) -> list[str]:
         return [f'unknown field "{path}"' for path in drop_unknown(obj, self.schema)]
 
