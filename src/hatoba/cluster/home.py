@@ -88,11 +88,6 @@ class Home:
         """Additional images."""
         return self.root / "catalog.yaml"
 
-    @property
-    def ports(self) -> Path:
-        """The router's ports."""
-        return self.root / "ports.json"
-
     def prepare(self) -> None:
         """Make the directories.
 

@@ -33,9 +33,10 @@ from hatoba.cluster.kubelet.agent import Kubelet
 from hatoba.cluster.kubelet.context import KubeletSettings, NodeContext
 from hatoba.cluster.kubelet.names import ServiceNames
 from hatoba.cluster.kubelet.naming import keep_names
+from hatoba.cluster.kubelet.processes import identify
 from hatoba.cluster.machine import allocatable, node_name, register_node
 from hatoba.cluster.manifests import initial_objects
-from hatoba.cluster.router.edge import EdgeRouter
+from hatoba.cluster.router.service import run_router
 from hatoba.kernel.clock import Clock, SystemClock
 
 log = structlog.get_logger()
@@ -128,20 +129,13 @@ class _Parts:
         await install(self.objects, initial_objects(), registry=self.api.registry)
         await register_node(self.objects, self.node_name, address=self.address, clock=self.clock)
         kubelet = Kubelet(self._context())
-        router = EdgeRouter(
-            objects=self.objects,
-            informers=self.informers,
-            tls=self.credentials.edge,
-            ports=self.home.ports,
-            clock=self.clock,
-        )
         try:
             async with self._serving(kubelet), asyncio.TaskGroup() as group:
                 group.create_task(self.sink.run(), name="events")
                 group.create_task(self._controllers(kubelet), name="controllers")
                 group.create_task(keep_names(self.names, self.informers), name="names")
                 group.create_task(kubelet.run(), name="kubelet")
-                group.create_task(router.run(), name="router")
+                group.create_task(self._router(kubelet), name="router")
                 ready.set()
         finally:
             await self.informers.close()
@@ -153,7 +147,13 @@ class _Parts:
         )
         try:
             write_kubeconfig(self.home, self.credentials, port=server.port)
-            state = {"pid": os.getpid(), "port": server.port, "address": self.address}
+            me = identify(os.getpid())
+            state = {
+                "pid": os.getpid(),
+                "start_time": me.start_time if me else 0,
+                "port": server.port,
+                "address": self.address,
+            }
             write_private(self.home.process, json.dumps(state))
             log.info("cluster.serving", port=server.port, node=self.node_name)
             yield
@@ -161,13 +161,25 @@ class _Parts:
             await server.close()
 
     async def _controllers(self, kubelet: Kubelet) -> None:
-        settings = ControllerSettings(
+        await run_controllers(self.objects, kubelet, self.clock, self._settings())
+
+    async def _router(self, kubelet: Kubelet) -> None:
+        await run_router(
+            self.objects,
+            kubelet,
+            clock=self.clock,
+            settings=self._settings(),
+            ssl_context=self.credentials.edge,
+            state=self.home.root,
+        )
+
+    def _settings(self) -> ControllerSettings:
+        return ControllerSettings(
             node_name=self.node_name,
             volumes=self.home.volumes,
             ca_pem=self.credentials.ca_pem,
             autoscaler_period=self.options.autoscaler_period,
         )
-        await run_controllers(self.objects, kubelet, self.clock, settings)
 
     def _context(self) -> NodeContext:
         return NodeContext(

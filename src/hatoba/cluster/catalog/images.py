@@ -53,6 +53,8 @@ class Image:
     """Its arguments; replaced by the container's `args`."""
     variables: Callable[[Situation], Mapping[str, str]] = lambda _: {}
     stop_signal: str = "SIGTERM"
+    quick_signal: str = "SIGTERM"
+    """Ends it without waiting for others, when the whole cluster stops."""
     user: UserKind = "unprivileged"
 
 

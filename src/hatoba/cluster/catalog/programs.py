@@ -40,8 +40,7 @@ def find_program(name: str, *, package: str) -> str:
         raise ImageUnknown(
             f"{name} is not installed on this machine: install the package {package} (Debian)"
         )
-    # PATH may lead to a wrapper beside which the other programs are not.
-    return str(Path(found).resolve())
+    return found
 
 
 def _version(path: Path) -> tuple[int, ...]:
@@ -56,6 +55,8 @@ def _hatoba() -> Image:
             "PYTHONUNBUFFERED": "1",
             **_MALLOC,
         },
+        # Our parts drain on SIGTERM: they go on serving until endpoints have changed.
+        quick_signal="SIGINT",
         user="own",
     )
 
@@ -78,12 +79,14 @@ def _launcher(module: str, situation: Situation, program: str) -> list[str]:
 
 
 def _postgresql() -> Image:
-    program = find_program("postgres", package="postgresql")
-    find_program("initdb", package="postgresql")
+    # PATH may hold a link beside which the other programs are not. (Redis, though, is one program
+    # under several names and must keep the one it was found by.)
+    program = str(Path(find_program("postgres", package="postgresql")).resolve())
     return Image(
         entrypoint=lambda situation: _launcher("postgresql", situation, program),
         # Fast shutdown: PostgreSQL answers SIGTERM by waiting for its clients to leave.
         stop_signal="SIGINT",
+        quick_signal="SIGINT",
         user="launcher",
     )
 

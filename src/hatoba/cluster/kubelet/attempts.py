@@ -46,6 +46,10 @@ class ProgramSpec:
     cwd: str
     uid: int | None = None
     gid: int | None = None
+    stop_signal: int = signal.SIGTERM
+    """Ends it in good order, however long that takes."""
+    quick_signal: int = signal.SIGTERM
+    """Ends it soon: the whole cluster stops."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -165,6 +169,14 @@ class Attempt:
             ended = Ended(code=137, signal=signal.SIGKILL, finished_at=clock.now().timestamp())
             write_private(self.directory / "exit.json", json.dumps(asdict(ended)))
         return ended
+
+    def stop_signal(self) -> int:
+        """Return the signal that ends the program in good order."""
+        return int((self._read("spec.json") or {}).get("stop_signal", signal.SIGTERM))
+
+    def quick_signal(self) -> int:
+        """Return the signal that ends the program soon."""
+        return int((self._read("spec.json") or {}).get("quick_signal", signal.SIGTERM))
 
     def send(self, started: Started, number: int) -> bool:
         """Send a signal to the program's first process; False when it is gone."""

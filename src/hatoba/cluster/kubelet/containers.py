@@ -20,7 +20,7 @@ from hatoba.cluster.kubelet.environment import ConfigurationMissing
 from hatoba.cluster.kubelet.logs import last_words
 from hatoba.cluster.kubelet.mounts import MountUnusable
 from hatoba.cluster.kubelet.probes import ProbeKind, Prober, Target
-from hatoba.cluster.kubelet.programs import Assembly, ContainerPlace, stop_signal
+from hatoba.cluster.kubelet.programs import Assembly, ContainerPlace
 from hatoba.cluster.kubelet.status import (
     ContainerView,
     Running,
@@ -220,7 +220,7 @@ class ContainerRunner:
         ended = asyncio.create_task(attempt.wait(started, clock=self._host.clock))
         try:
             if grace > 0:
-                attempt.send(started, self._stop_signal())
+                attempt.send(started, attempt.stop_signal())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await asyncio.shield(ended)
@@ -229,14 +229,6 @@ class ContainerRunner:
             self._record_end(attempt, started, await ended)
         finally:
             ended.cancel()
-
-    def _stop_signal(self) -> int:
-        # The image was found when the program was started; a catalog that changed since then
-        # must not keep it from being stopped.
-        try:
-            return stop_signal(self._host.find_image(self.spec["image"]))
-        except (ImageNameInvalid, ImageUnknown):
-            return 15
 
     def _is_over(self) -> bool:
         """Tell whether the restart policy leaves it ended."""
@@ -421,7 +413,7 @@ class ContainerRunner:
         self._host.normal("Killing", f"Container {self.name} {reason}", self.spec)
         grace = self.spec.get(f"{kind.lower()}Probe", {}).get("terminationGracePeriodSeconds")
         seconds = self._host.grace_seconds if grace is None else float(grace)
-        attempt.send(started, self._stop_signal())
+        attempt.send(started, attempt.stop_signal())
         loop = asyncio.get_running_loop()
         # Nothing happens then if it has ended: the identity of the process is checked.
         loop.call_later(seconds, attempt.kill, started)

@@ -12,7 +12,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -41,13 +41,21 @@ def _mount_paths(root: Path) -> list[str]:
     return found
 
 
+def _user_of(attempt: Attempt) -> dict[str, Any]:
+    """Return the user that the container's program runs as by now: launchers change theirs."""
+    started = attempt.started()
+    if started is None or os.geteuid() != 0:
+        return {}
+    info = Path(f"/proc/{started.program.pid}").stat()
+    return {"user": info.st_uid, "group": info.st_gid, "extra_groups": []}
+
+
 async def _spawn(attempt: Attempt, command: Sequence[str], *, stdin: bool) -> Process:
     spec: JsonObject = json.loads((attempt.directory / "spec.json").read_bytes())
     root = attempt.directory.parent.parent / "root"
     rewriter = Rewriter(root, _mount_paths(root))
     words = [rewriter.word(word) for word in command]
-    uid, gid = spec.get("uid"), spec.get("gid")
-    user = {} if uid is None else {"user": uid, "group": gid, "extra_groups": []}
+    user = _user_of(attempt)
     try:
         return await asyncio.create_subprocess_exec(
             *words,

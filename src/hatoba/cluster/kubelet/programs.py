@@ -91,6 +91,8 @@ class Assembly:
             cwd=rewriter.path(given) if given else "/",
             uid=None if user is None else user.uid,
             gid=None if user is None else user.gid,
+            stop_signal=signal.Signals[self.image.stop_signal].value,
+            quick_signal=signal.Signals[self.image.quick_signal].value,
         )
 
     def _mounts(self) -> list[Mount]:
@@ -160,8 +162,3 @@ def volume_owner() -> tuple[int, int] | None:
     """Return who owns the files of volumes."""
     user = pod_user()
     return None if user is None else (user.uid, user.gid)
-
-
-def stop_signal(image: Image) -> int:
-    """Return the number of the signal that ends an image's program."""
-    return signal.Signals[image.stop_signal].value

@@ -216,7 +216,7 @@ def _condition(
     reason: str,
     message: str,
     former: JsonObject | None,
-    now: str,  # noqa: FBT001
+    now: str,
 ) -> JsonObject:
     text = "True" if is_true else "False"
     since = former["lastTransitionTime"] if former and former["status"] == text else now

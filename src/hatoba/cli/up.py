@@ -1,0 +1,143 @@
+"""`hatoba up`: from nothing to a registry that people push to."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+import hatoba
+from hatoba.cluster.catalog.programs import find_program
+from hatoba.cluster.home import Home, find_home
+from hatoba.cluster.kubelet.names import find_wrapper
+from hatoba.cluster.lifecycle import ClusterNotStarted, cluster_state, start_cluster
+from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
+
+_SERVERS: Final = (("postgres", "postgresql"), ("redis-server", "redis-server"))
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "registry_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The QuayRegistry to deploy, with what it needs; the sample by default.",
+)
+@click.option("--cluster-only", is_flag=True, help="Cluster and operator, no registry.")
+@click.option("--api-port", type=int, default=0, help="Port of the cluster's API.")
+@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds to wait.")
+def up(*, registry_file: Path | None, cluster_only: bool, api_port: int, timeout: float) -> None:
+    """Start the embedded cluster, the operator and a registry; what runs already is left alone."""
+    console = Console()
+    try:
+        bring_up(
+            console,
+            find_home(),
+            registry_file=None if cluster_only else registry_file or samples() / "walkthrough.yaml",
+            api_port=api_port,
+            timeout=timeout,
+        )
+    except HatobaError as error:
+        _tell(console, error)
+        sys.exit(1)
+
+
+def _tell(console: Console, error: HatobaError) -> None:
+    details = getattr(error, "details", "")
+    if details:
+        console.print(details, style="dim", markup=False, highlight=False)
+    console.print(f"hatoba up: {error.message}", style="bold red", markup=False)
+    if not isinstance(error, ClusterNotStarted | Unsupported):
+        console.print("What runs keeps running: look with kubectl, `hatoba up` goes on from here,")
+        console.print("`hatoba down` stops it.")
+
+
+def bring_up(
+    console: Console,
+    home: Home,
+    *,
+    registry_file: Path | None,
+    api_port: int,
+    timeout: float,
+) -> None:
+    """Do it, step by step; every step finds out whether it is done already.
+
+    Raises:
+        HatobaError: a step failed; the message says which and why.
+    """
+    check_machine(needs_servers=registry_file is not None)
+    state = cluster_state(home)
+    if state.is_serving:
+        console.print(f"cluster   runs already, in {home.root}", highlight=False)
+    else:
+        with console.status("starting the cluster"):
+            state = start_cluster(home, api_port=api_port)
+        console.print(f"cluster   started, in {home.root}", highlight=False)
+    # Imported late: kubernetes' models take longer to load than the cluster to start.
+    from hatoba.cli.deploying import deploy  # noqa: PLC0415
+
+    deploy(
+        home.kubeconfig,
+        operator_files=operator_files(),
+        registry_file=registry_file,
+        console=console,
+        timeout_seconds=timeout,
+    )
+    if registry_file is None:
+        console.print(f"export KUBECONFIG={home.kubeconfig}", highlight=False)
+
+
+def check_machine(*, needs_servers: bool) -> None:
+    """Find out early what is missing on this machine.
+
+    Raises:
+        Unsupported: not Linux.
+        Unavailable: a library or a server is not installed; the message names the packages.
+    """
+    if sys.platform != "linux":
+        raise Unsupported("the embedded cluster runs on Linux only; the operator runs anywhere")
+    problems = []
+    for check in (
+        find_wrapper,
+        *(_server_check(*server) for server in _SERVERS if needs_servers),
+    ):
+        try:
+            check()
+        except HatobaError as error:
+            problems.append(error.message)
+    if problems:
+        raise Unavailable("; ".join(problems))
+
+
+def _server_check(program: str, package: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return lambda: find_program(program, package=package)
+
+
+def deployment_directory() -> Path:
+    """Return the directory that holds what is applied to a cluster.
+
+    Raises:
+        Unavailable: there is none beside this installation.
+    """
+    directory = Path(hatoba.__file__).resolve().parents[2] / "deploy"
+    if not (directory / "operator.yaml").is_file():
+        raise Unavailable(f"{directory} holds no operator.yaml: run hatoba from its checkout")
+    return directory
+
+
+def samples() -> Path:
+    """Return the directory of samples."""
+    return deployment_directory() / "samples"
+
+
+def operator_files() -> Sequence[Path]:
+    """Return the operator's files in the order in which they are applied."""
+    directory = deployment_directory()
+    return [
+        *sorted((directory / "crd").glob("*.yaml")),
+        directory / "rbac.yaml",
+        directory / "operator.yaml",
+    ]
