@@ -115,6 +115,8 @@ def import_files(files: tuple[BinaryIO, ...], path: Path | None) -> None:
         async with open_services(settings) as services:
             for file in files:
                 taken = await services.updating.import_file(file.read())
+                if not taken:
+                    click.echo(f"{file.name}: nothing about Debian or Alpine in it", err=True)
                 for updater, count in taken.items():
                     click.echo(f"{file.name}: {updater}: {count} advisories")
 

@@ -149,9 +149,8 @@ class Archive:
 def _check(header: bytes) -> None:
     given = _number(header[148:156])
     plain = header[:148] + b" " * 8 + header[156:]
-    # Some old writers summed signed bytes.
-    signed = sum(byte - 256 if byte > 127 else byte for byte in plain)
-    if given not in {sum(plain), signed}:
+    # Some old writers summed signed bytes; the second sum is made only for them.
+    if given != sum(plain) and given != sum(byte - 256 if byte > 127 else byte for byte in plain):
         raise LayerMalformed("the layer is not a tar archive")
 
 

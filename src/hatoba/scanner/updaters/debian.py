@@ -68,6 +68,8 @@ def parse(content: bytes) -> Iterator[Vulnerability]:
         packages = _DECODER.decode(content)
     except msgspec.DecodeError as error:
         raise AdvisoriesMalformed(f"not the tracker's JSON: {error}") from error
+    # The text is as large as what was read from it, and not needed any more.
+    del content
     distributions: dict[str, Distribution] = {}
     for package, issues in packages.items():
         if not PACKAGE_NAME.fullmatch(package):

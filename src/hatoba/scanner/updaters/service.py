@@ -5,8 +5,9 @@ logged and counted and tried again sooner than a good one; what is known stays i
 """
 
 import asyncio
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -120,7 +121,7 @@ class UpdateService:
         fetched = await updater.source.fetch(known)
         if fetched is None:
             return None
-        advisories = await asyncio.to_thread(_read_blocking, updater, fetched.content)
+        advisories = await asyncio.to_thread(_begun_blocking, updater.parse(fetched.content))
         return await self._keep(updater.name, advisories, fingerprint=fetched.fingerprint)
 
     async def import_file(self, content: bytes) -> dict[str, int]:
@@ -139,11 +140,8 @@ class UpdateService:
         }
 
     async def _keep(
-        self, updater: str, advisories: list[Vulnerability], *, fingerprint: str
+        self, updater: str, advisories: Iterable[Vulnerability], *, fingerprint: str
     ) -> int:
-        if not advisories:
-            # An empty file would silently declare every image healthy.
-            raise AdvisoriesMalformed(f"{updater}: the file holds no advisories")
         _, count = await self.store.add_operation(
             updater, advisories, fingerprint=fingerprint, retention=self.retention
         )
@@ -151,21 +149,29 @@ class UpdateService:
         return count
 
 
-def _read_blocking(updater: Updater, content: bytes) -> list[Vulnerability]:
-    return list(updater.parse(content))
+def _begun_blocking(advisories: Iterator[Vulnerability]) -> Iterator[Vulnerability]:
+    """Decode the file, which happens before the first advisory, and leave the others for later.
+
+    Raises:
+        AdvisoriesMalformed: not such a file, or one without advisories: taken at its word, an
+            empty file would declare every image healthy.
+    """
+    for first in advisories:
+        return itertools.chain([first], advisories)
+    raise AdvisoriesMalformed("the file holds no advisories")
 
 
-def _recognise_blocking(content: bytes) -> list[tuple[str, list[Vulnerability], str]]:
+def _recognise_blocking(content: bytes) -> list[tuple[str, Iterator[Vulnerability], str]]:
     if exported.is_export(content):
         export = exported.parse(content)
         if export.left_out:
             log.info("entries of the export left out", count=export.left_out)
-        return [(one.updater, one.advisories, one.fingerprint) for one in export.operations]
+        return [(one.updater, iter(one.advisories), one.fingerprint) for one in export.operations]
     try:
-        return [(alpine.updater_of(content), list(alpine.parse(content)), "")]
+        return [(alpine.updater_of(content), _begun_blocking(alpine.parse(content)), "")]
     except AdvisoriesMalformed as not_alpine:
         try:
-            return [(debian.UPDATER, list(debian.parse(content)), "")]
+            return [(debian.UPDATER, _begun_blocking(debian.parse(content)), "")]
         except AdvisoriesMalformed as not_debian:
             raise AdvisoriesMalformed(
                 f"the file is neither: {not_alpine.message}; {not_debian.message}"
