@@ -9,6 +9,7 @@ from hatoba.cluster.objects import (
     NAMESPACES,
     PODS,
     SERVICE_ACCOUNTS,
+    SERVICES,
 )
 
 pytestmark = pytest.mark.anyio
@@ -47,14 +48,19 @@ async def test_the_furniture_comes_back_when_it_is_deleted(cluster):
     )
 
 
-async def test_a_deleted_namespace_goes_with_everything_in_it(cluster):
+async def test_a_deleted_namespace_goes_quietly_with_everything_in_it(cluster, capfd):
     await new(cluster)
     await cluster.create(DEPLOYMENTS, deployment(), "temp")
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}} | {
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    }
+    await cluster.create(SERVICES, service, "temp")
     await cluster.until(PODS, lambda items: len(items) == 2, namespace="temp")
 
     await cluster.objects.delete(NAMESPACES, "temp", None)
 
     await cluster.until_gone(NAMESPACES, "temp", namespace=None)
+    assert capfd.readouterr().out.count("failed") == 0
     assert await cluster.items(PODS, "temp") == []
     assert await cluster.items(CONFIG_MAPS, "temp") == []
 

@@ -16,7 +16,7 @@ from hatoba.cluster.controllers.pods import (
     is_ready,
     removal_rank,
 )
-from hatoba.cluster.controllers.runtime import Controller, Keys
+from hatoba.cluster.controllers.runtime import Controller, Keys, is_namespace_ending
 from hatoba.cluster.controllers.selectors import matches
 from hatoba.cluster.controllers.values import (
     Key,
@@ -126,6 +126,8 @@ class ReplicaSetController(Controller):
                 PODS, from_template(item["spec"]["template"], owner=item)
             )
         except HatobaError as error:
+            if is_namespace_ending(error):
+                raise
             self.recorder.warning(item, "FailedCreate", f"Error creating: {error.message}")
             raise Shortfall("FailedCreate", error.message) from error
         self.recorder.normal(item, "SuccessfulCreate", f"Created pod: {name_of(pod)}")

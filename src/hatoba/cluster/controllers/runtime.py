@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 
 import structlog
 
+from hatoba.cluster.api.status import StatusError
 from hatoba.cluster.controllers.client import Client
 from hatoba.cluster.controllers.events import EventSink, Recorder
 from hatoba.cluster.controllers.informer import Handler, Informer, Informers
@@ -29,6 +30,14 @@ log = structlog.get_logger()
 MANAGER: Final = "kube-controller-manager"
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
+
+
+def is_namespace_ending(error: HatobaError) -> bool:
+    """Whether something was refused because its namespace is being deleted."""
+    return isinstance(error, StatusError) and any(
+        cause.reason == "NamespaceTerminating" for cause in error.causes
+    )
+
 
 Keys = Callable[[JsonObject], Iterable[Key]]
 """Which keys to look at when this object appears, changes (before and after) or disappears."""
@@ -128,6 +137,10 @@ class Controller(ABC):
                 # Somebody else was faster; the pass that follows sees what they did.
                 log.debug("reconcile.raced", controller=self.name, key=key, error=error.message)
             except HatobaError as error:
+                if is_namespace_ending(error):
+                    # Nothing can be made there any more; the namespace controller does the rest.
+                    failed = False
+                    continue
                 log.warning("reconcile.failed", controller=self.name, key=key, error=error.message)
             except Exception:
                 log.exception("reconcile.crashed", controller=self.name, key=key)

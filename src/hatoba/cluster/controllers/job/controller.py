@@ -11,7 +11,7 @@ from hatoba.cluster.controllers.adoption import claim
 from hatoba.cluster.controllers.job import progress
 from hatoba.cluster.controllers.job.progress import TRACKING, End, Tally
 from hatoba.cluster.controllers.pods import from_template, is_finished, removal_rank
-from hatoba.cluster.controllers.runtime import Controller, Keys
+from hatoba.cluster.controllers.runtime import Controller, Keys, is_namespace_ending
 from hatoba.cluster.controllers.values import (
     Key,
     controller_of,
@@ -170,6 +170,8 @@ class JobController(Controller):
         try:
             pod = await self.client.create(PODS, wanted)
         except HatobaError as error:
+            if is_namespace_ending(error):
+                raise
             self.recorder.warning(job, "FailedCreate", f"Error creating: {error.message}")
             raise
         self.recorder.normal(job, "SuccessfulCreate", f"Created pod: {name_of(pod)}")
