@@ -81,6 +81,7 @@ WIRE: Final[dict[type[HatobaError], Wire]] = {
     UploadBusy: Wire(409, "BLOB_UPLOAD_INVALID"),
     errors.RepositoryUnknown: Wire(404, "NAME_UNKNOWN"),
     errors.ManifestUnknown: Wire(404, "MANIFEST_UNKNOWN"),
+    errors.TagUnknown: Wire(404, "MANIFEST_UNKNOWN"),
     errors.TagExpired: Wire(404, "TAG_EXPIRED"),
     errors.TagImmutable: Wire(409, "TAG_IMMUTABLE"),
     errors.BlobUnknown: Wire(404, "BLOB_UNKNOWN"),
