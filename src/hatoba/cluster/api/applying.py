@@ -3,6 +3,10 @@
 Spec: Kubernetes "Server-Side Apply"; refusals as a real server was recorded to say them.
 """
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
 import yaml
 
 from hatoba.cluster.api.bodies import MalformedJson, parse_json
@@ -11,7 +15,13 @@ from hatoba.cluster.api.metadata import invalid
 from hatoba.cluster.api.ownership import Ownership
 from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.resources import Resource
-from hatoba.cluster.api.status import BadRequest, Invalid, ObjectConflict, ObjectNotFound
+from hatoba.cluster.api.status import (
+    BadRequest,
+    InternalError,
+    Invalid,
+    ObjectConflict,
+    ObjectNotFound,
+)
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.versions import to_version
 from hatoba.cluster.api.writing import STALE, Writer, key_of
@@ -22,21 +32,36 @@ def parse_applied(body: bytes, *, strict: bool) -> JsonValue:
     """Read an applied configuration: YAML, of which JSON is the common case.
 
     Raises:
-        BadRequest: it is neither.
+        BadRequest: it is neither, or `strict` and a member occurs twice.
     """
-    try:
+    with contextlib.suppress(MalformedJson):
         parsed = parse_json(body)
-    except MalformedJson:
-        pass
-    else:
         if not (strict and parsed.duplicates):
             return parsed.document
     try:
-        return yaml.load(body, Loader=yaml.CSafeLoader)
+        if strict and (twice := list(_twice(yaml.compose(body, Loader=yaml.CSafeLoader)))):
+            raise BadRequest(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:"
+                + "".join(f'\n  line {line}: key "{key}" already set in map' for line, key in twice)
+            )
+        return yaml.load(body, Loader=yaml.CSafeLoader)  # noqa: S506 -- the C twin of SafeLoader
     except yaml.YAMLError as error:
         raise BadRequest(
             f"error decoding YAML: error converting YAML to JSON: yaml: {_words(error)}"
         ) from error
+
+
+def _twice(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _twice(item)
 
 
 def _words(error: yaml.YAMLError) -> str:
@@ -67,6 +92,8 @@ class Applier:
         Raises:
             StatusError: as a real server would answer.
         """
+        if write.subresource == "scale":
+            applied = _through_scale(resource, applied)
         configuration = self._check(resource, name, namespace, applied, write)
         old = self._store.get(key_of(resource, name, namespace))
         metadata = configuration["metadata"]
@@ -79,7 +106,10 @@ class Applier:
             cause = invalid("metadata.uid", f'"{uid}"', "field is immutable")
             raise Invalid.of(resource.about_kind(name), [cause, cause])
         live = to_version(clone(old), resource=resource, version=write.version)
-        merged = self._ownership.apply(live, configuration, resource=resource, write=write)
+        try:
+            merged = self._ownership.apply(live, configuration, resource=resource, write=write)
+        except ObjectConflict as conflict:
+            raise _told_for(conflict, resource, write) from conflict
         changed = self._writer.update(
             resource, name, namespace, lambda _: merged, write=_recorded(write)
         )
@@ -127,8 +157,7 @@ class Applier:
                 f"the name of the object ({given}) does not match the name on the URL ({name})"
             )
         if resource.namespaced:
-            place = metadata.setdefault("namespace", namespace)
-            if place != namespace:
+            if metadata.get("namespace", namespace) != namespace:
                 raise BadRequest(
                     "the namespace of the provided object does not match the namespace sent on the"
                     " request"
@@ -136,13 +165,38 @@ class Applier:
         return configuration
 
 
-def _recorded(write: Write) -> Write:
-    return Write(
-        manager=write.manager,
-        subresource=write.subresource,
-        version=write.version,
-        dry_run=write.dry_run,
-        force=write.force,
-        applied=True,
-        warnings=write.warnings,
+def _through_scale(resource: Resource, applied: JsonValue) -> JsonObject:
+    """Return what a Scale says of the object behind it."""
+    if resource.is_custom:
+        raise InternalError(
+            "failed to create manager for existing fields: failed to convert live object (/;"
+            " autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid"
+            " group/version: autoscaling/v1"
+        )
+    scale: JsonObject = applied if isinstance(applied, dict) else {}
+    api_version, kind = scale.get("apiVersion", ""), scale.get("kind", "")
+    if (api_version, kind) != ("autoscaling/v1", "Scale"):
+        raise BadRequest(f"invalid object type: {api_version or '/'}, Kind={kind}")
+    return {
+        "apiVersion": resource.api_version(),
+        "kind": resource.kind,
+        "metadata": scale.get("metadata") or {},
+        "spec": scale.get("spec") or {},
+    }
+
+
+def _told_for(conflict: ObjectConflict, resource: Resource, write: Write) -> ObjectConflict:
+    """Name the version that the caller spoke, not the one the fields are kept in."""
+    if write.subresource != "scale":
+        return conflict
+    stored, spoken = f"using {resource.api_version()}", "using autoscaling/v1"
+    causes = [
+        replace(cause, message=cause.message.replace(stored, spoken)) for cause in conflict.causes
+    ]
+    return ObjectConflict(
+        conflict.message.replace(stored, spoken), about=conflict.about, causes=causes
     )
+
+
+def _recorded(write: Write) -> Write:
+    return replace(write, applied=True, field_validation="Ignore")

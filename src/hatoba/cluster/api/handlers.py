@@ -193,6 +193,8 @@ class Handlers:
             parse_applied(body, strict=write.field_validation == "Strict"),
             write=write,
         )
+        if target.subresource == "scale":
+            return exchange.answer(self._api.subresources.view(exchange.resource).read(obj))
         status = 201 if is_new else 200
         return exchange.answer(self._show(exchange, obj), status=status, warnings=write.warnings)
 

@@ -73,13 +73,16 @@ class Writer:
         meta.fill_for_create(metadata, self._clock.now())
         self._decode(strategy, document, write)
         strategy.default(document)
+        if strategy.splits_status:
+            document.pop("status", None)
+        if not write.applied:
+            # The writer owns what he wrote, not what admission adds from here on.
+            self._ownership.record(document, None, resource=resource, write=write)
         strategy.admit_create(document, self._store)
         strategy.prepare_create(document)
         causes = meta.validate_create(metadata, resource) + strategy.validate(document)
         write.warnings.extend(meta.finalizer_warnings(metadata, {}))
         self._refuse(resource, document, causes)
-        if not write.applied:
-            self._ownership.record(document, None, resource=resource, write=write)
         return self._insert(resource, document, write)
 
     def _insert(self, resource: Resource, document: JsonObject, write: Write) -> JsonObject:
