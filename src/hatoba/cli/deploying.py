@@ -84,7 +84,9 @@ def deploy(
     for document in documents:
         _apply(client, document)
     registry = _wait_for_registry(client, target, console, timeout_seconds=timeout_seconds)
-    console.print(summary(registry, kubeconfig=kubeconfig, target=(target.namespace, target.name)))
+    text = summary(registry, kubeconfig=kubeconfig, target=(target.namespace, target.name))
+    # Lines that people copy must not be broken.
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _documents(files: Sequence[Path]) -> Iterator[JsonObject]:

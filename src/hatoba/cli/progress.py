@@ -58,7 +58,9 @@ class Progress:
             self._live.update(Group(*(Spinner("dots", text=Text(line)) for line in lines)))
         else:
             for line in lines:
-                self._console.print(f"waiting: {line}", markup=False, highlight=False)
+                self._console.print(
+                    f"waiting: {line}", markup=False, highlight=False, soft_wrap=True
+                )
 
 
 def _components(registry: JsonObject) -> tuple[list[str], list[str]]:
