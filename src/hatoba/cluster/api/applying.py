@@ -44,7 +44,7 @@ def parse_applied(body: bytes, *, strict: bool) -> JsonValue:
                 "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:"
                 + "".join(f'\n  line {line}: key "{key}" already set in map' for line, key in twice)
             )
-        return yaml.load(body, Loader=yaml.CSafeLoader)  # noqa: S506 -- the C twin of SafeLoader
+        return yaml.load(body, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise BadRequest(
             f"error decoding YAML: error converting YAML to JSON: yaml: {_words(error)}"

@@ -4,6 +4,7 @@ Spec: Kubernetes API conventions, "Finalizers"; API reference, DeleteOptions. Th
 (a controller) does the work behind the finalizers that are set here.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -50,6 +51,8 @@ class Remover:
             raise ObjectNotFound.named(resource.about(key.name))
         self._check(resource, obj, deletion)
         strategy = self._registry.strategy(resource)
+        if deletion.propagation is None and not obj["metadata"].get("deletionTimestamp"):
+            deletion = replace(deletion, propagation=strategy.default_propagation())
         strategy.admit_delete(obj, self._store)
         marked = clone(obj)
         metadata = marked["metadata"]

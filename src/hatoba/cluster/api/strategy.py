@@ -13,6 +13,7 @@ from hatoba.cluster.api.scale import ScaleView
 from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.formats.schema import Schema, UnknownSchema, builtin
+from hatoba.cluster.objects import Propagation
 from hatoba.kernel.json import JsonObject
 
 _META: Final = ("apiVersion", "kind", "metadata", "status")
@@ -134,3 +135,11 @@ class Strategy:
     def validate_status_update(self, new: JsonObject, old: JsonObject) -> list[Cause]:
         """Return what is wrong with a change of the status."""
         return []
+
+    def conclude(self, causes: list[Cause], new: JsonObject, old: JsonObject | None) -> list[Cause]:
+        """Return all causes once those of the metadata and of the object are known."""
+        return causes
+
+    def default_propagation(self) -> Propagation | None:
+        """Return what happens to dependents when a caller does not say it."""
+        return None

@@ -82,7 +82,7 @@ class Writer:
         strategy.prepare_create(document)
         causes = meta.validate_create(metadata, resource) + strategy.validate(document)
         write.warnings.extend(meta.finalizer_warnings(metadata, {}))
-        self._refuse(resource, document, causes)
+        self._refuse(resource, document, strategy.conclude(causes, document, None))
         return self._insert(resource, document, write)
 
     def _insert(self, resource: Resource, document: JsonObject, write: Write) -> JsonObject:
@@ -192,7 +192,7 @@ class Writer:
             causes = strategy.validate_update(new, old)
         causes = meta.validate_update(new["metadata"], old["metadata"]) + causes
         write.warnings.extend(meta.finalizer_warnings(new["metadata"], old["metadata"]))
-        self._refuse(resource, new, causes)
+        self._refuse(resource, new, strategy.conclude(causes, new, old))
         if not write.applied:
             self._ownership.record(new, old, resource=resource, write=write)
         return self._replace(key, new, old, write)

@@ -130,7 +130,7 @@ class EventRules(Strategy):
         obj.setdefault("source", {})
         for key in ("firstTimestamp", "lastTimestamp", "eventTime"):
             obj.setdefault(key, None)
-        obj.setdefault("reportingComponent", obj["source"].get("component", ""))
+        obj.setdefault("reportingComponent", "")
         obj.setdefault("reportingInstance", "")
 
     @override

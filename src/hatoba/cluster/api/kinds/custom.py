@@ -9,7 +9,9 @@ from hatoba.cluster.api.decoding import drop_unknown
 from hatoba.cluster.api.documents import restore
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.scale import ScaleView
+from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.strategy import Strategy
+from hatoba.cluster.formats import structural
 from hatoba.cluster.formats.schema import Schema, custom
 from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
@@ -29,7 +31,8 @@ class CustomRules(Strategy):
         self.definition = definition
         stored = next(v for v in definition["spec"]["versions"] if v.get("storage"))
         self._stored = stored
-        self.schema: Schema = custom(stored["schema"]["openAPIV3Schema"])
+        self._document: JsonObject = stored["schema"]["openAPIV3Schema"]
+        self.schema: Schema = custom(self._document)
 
     def version(self, name: str) -> JsonObject:
         """Return what the CRD says of a version."""
@@ -54,6 +57,34 @@ class CustomRules(Strategy):
             new["status"] = status
         for key in (set(metadata) | set(old["metadata"])) - {"managedFields"}:
             restore(metadata, old["metadata"], key)
+
+    @override
+    def default(self, obj: JsonObject) -> None:
+        _replace(obj, structural.apply_defaults(obj, self.schema))
+
+    @override
+    def validate(self, obj: JsonObject) -> list[Cause]:
+        causes = structural.validate(obj, self.schema)
+        if "scale" in self.resource.subresources:
+            scale = self._stored["subresources"]["scale"]
+            causes += structural.validate_scale(
+                obj,
+                replicas_path=_path(scale["specReplicasPath"]),
+                status_path=_path(scale["statusReplicasPath"]),
+            )
+        return causes + structural.validate_lists(obj, self.schema)
+
+    @override
+    def validate_status_update(self, new: JsonObject, old: JsonObject) -> list[Cause]:
+        return self.validate(new)
+
+    @override
+    def conclude(self, causes: list[Cause], new: JsonObject, old: JsonObject | None) -> list[Cause]:
+        if not structural.has_rules(self._document):
+            return causes
+        if structural.blocks_rules(causes):
+            return [*causes, structural.NOT_CHECKED]
+        return causes
 
     @override
     def scale_view(self) -> ScaleView:

@@ -9,6 +9,7 @@ from hatoba.cluster.api.documents import reach
 from hatoba.cluster.api.metadata import invalid, required, unsupported
 from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.strategy import Strategy
+from hatoba.cluster.formats.definitions import structural_errors
 from hatoba.kernel.json import JsonObject
 
 CLEANUP: Final = "customresourcecleanup.apiextensions.k8s.io"
@@ -139,6 +140,11 @@ def _validate_versions(spec: JsonObject) -> list[Cause]:
             causes.append(
                 required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
             )
+        elif single:
+            causes += structural_errors(schema, path="spec.validation.openAPIV3Schema")
+        else:
+            path = f"spec.versions[{index}].schema.openAPIV3Schema"
+            causes += structural_errors(schema, path=path)
         causes += _validate_columns(version.get("additionalPrinterColumns") or [], field)
     return causes
 

@@ -22,6 +22,7 @@ _NODE_PORTS: Final = range(30_000, 32_768)
 _TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _AFFINITIES: Final = ("ClientIP", "None")
 _OUTSIDE: Final = ("NodePort", "LoadBalancer")
+_ADDRESS_MEMBERS: Final = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 _SAME_PORT: Final = "must be between 1 and 65535, inclusive"
 _STICKY_SECONDS: Final = 10_800
 
@@ -69,11 +70,11 @@ class ServiceRules(Strategy):
     def admit_update(self, new: JsonObject, old: JsonObject, store: Store) -> None:
         spec, former = new["spec"], old["spec"]
         if spec["type"] == "ExternalName":
-            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            for key in (*_ADDRESS_MEMBERS, "internalTrafficPolicy"):
                 spec.pop(key, None)
             return
         if not spec.get("clusterIP") and former.get("clusterIP"):
-            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            for key in _ADDRESS_MEMBERS:
                 if key in former:
                     spec.setdefault(key, clone({"v": former[key]})["v"])
         elif not spec.get("clusterIP"):

@@ -14,6 +14,7 @@ from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.strategy import Strategy
 from hatoba.cluster.formats.selectors import parse_labels
+from hatoba.cluster.objects import Propagation
 from hatoba.kernel.json import JsonObject
 
 CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
@@ -162,6 +163,11 @@ class ReplicaSetRules(TemplateRules):
 
 class JobRules(Strategy):
     """A Job finds its pods by labels that nobody else can have."""
+
+    @override
+    def default_propagation(self) -> Propagation:
+        """Jobs of batch/v1 have always left their pods behind."""
+        return "Orphan"
 
     @override
     def initial_status(self) -> JsonObject:
