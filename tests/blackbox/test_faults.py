@@ -5,11 +5,22 @@ import http.client
 import os
 import random
 import signal
+import socket
+import ssl
+import subprocess
+import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tests.blackbox.conftest import on_postgresql, restarted, standalone, wait_until_healthy
 from tests.blackbox.test_protocol import Client
 
@@ -195,3 +206,83 @@ def test_draining_answers_probes_with_503_and_still_serves(postgres_server, tmp_
         assert answer.status == 200
         assert answer.headers["connection"] == "close"
         assert registry.process.wait(20) == 0
+
+
+def test_a_database_without_tables_is_named(tmp_path) -> None:
+    config = {
+        "DB_URI": f"sqlite:///{tmp_path}/empty.db",
+        "DISTRIBUTED_STORAGE_CONFIG": {"default": ["LocalStorage", {"storage_path": "storage"}]},
+        "SECRET_KEY": "s" * 64,
+        "DATABASE_SECRET_KEY": "d" * 64,
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    done = subprocess.run(
+        [sys.executable, "-m", "hatoba.cli.main", "registry", "serve", "--config", tmp_path],
+        env={**os.environ, "HATOBA_BIND": "127.9.9.9"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "hatoba registry migrate" in done.stderr
+
+
+@pytest.mark.postgres
+def test_https_is_served_when_a_certificate_lies_beside_the_configuration(
+    postgres_server, tmp_path
+) -> None:
+    certificate = make_certificate(tmp_path)
+    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+        context = ssl.create_default_context(cafile=str(certificate))
+        with (
+            socket.create_connection((registry.metrics_host, 8443), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="registry") as secured,
+        ):
+            secured.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\r\n")
+            assert secured.recv(100).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.postgres
+def test_a_deleted_repository_is_forgotten_by_every_worker(postgres_server, tmp_path) -> None:
+    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+        client = Client(registry, "admin/doomed")
+        digest = str(Digest.of(manifest := client.image("x")))
+        client.push("v1", manifest)
+        for _ in range(8):
+            assert client.call("GET", f"/manifests/{digest}").status == 200
+        assert registry.api("DELETE", "/repository/admin/doomed").status == 204
+        time.sleep(0.1)  # the stated bound: one notification of PostgreSQL
+        for _ in range(8):
+            assert client.call("GET", f"/manifests/{digest}").status == 404
+
+
+def test_neighbours_stay_at_the_name_they_came_by(tmp_path) -> None:
+    with standalone(tmp_path) as registry:
+        client = Client(registry, "admin/neighbour")
+        public = client.call("POST", "/blobs/uploads/", Host=registry.host)
+        inside = client.call("POST", "/blobs/uploads/", Host="quay-app:8080")
+    assert public.headers["location"].startswith(f"http://{registry.host}/v2/")
+    assert inside.headers["location"].startswith("/v2/admin/neighbour/blobs/uploads/")
+
+
+def make_certificate(directory):
+    """Write ssl.cert and ssl.key, self-signed for the name `registry`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("registry")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "ssl.cert").write_bytes(certificate.public_bytes(Encoding.PEM))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "ssl.key").write_bytes(pem)
+    return directory / "ssl.cert"

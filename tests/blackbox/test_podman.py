@@ -20,7 +20,6 @@ def client(request, registry, tmp_path):
         pytest.skip(f"{program} is not installed: apt-get install {program}")
     # podman refuses run roots longer than 50 characters.
     short = tempfile.mkdtemp(prefix="pod")
-    request.addfinalizer(lambda: shutil.rmtree(short, ignore_errors=True))
     storage = [f"--root={short}/root", f"--runroot={short}/run", "--storage-driver=vfs"]
     environment = {**os.environ, "REGISTRY_AUTH_FILE": f"{tmp_path}/auth.json"}
 
@@ -45,7 +44,8 @@ def client(request, registry, tmp_path):
         registry.host,
         stdin=registry.users["admin"].encode(),
     )
-    return run
+    yield run
+    shutil.rmtree(short, ignore_errors=True)
 
 
 def make_image(client, tmp_path, name) -> str:

@@ -22,14 +22,14 @@ from starlette.types import ASGIApp
 from hatoba.config.loader import Configuration, data_directory
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock, SystemClock
-from hatoba.kernel.errors import InvalidInput
+from hatoba.kernel.errors import InvalidInput, Unavailable
 from hatoba.registry.access import store as access_store
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.holdings import Holdings
-from hatoba.registry.content.invalidation import follow_deletions
+from hatoba.registry.content.invalidation import announce_deletion, follow_deletions
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import ContentPolicy
@@ -52,6 +52,10 @@ RESOLVER_CONNECTIONS: Final = 4
 LARGEST_PAGE: Final = 100
 SQLITE_CACHE_SECONDS: Final = 5.0
 """Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
+
+
+class DatabaseNotMigrated(Unavailable):
+    """The database has not been brought to the present schema."""
 
 
 class StorageMissing(InvalidInput):
@@ -87,6 +91,7 @@ async def open_services(
 
     Raises:
         StorageMissing: no location is configured.
+        DatabaseNotMigrated: the tables are missing.
         DatabaseUnavailable: the database does not answer.
     """
     settings = configuration.settings
@@ -96,6 +101,7 @@ async def open_services(
     async with AsyncExitStack() as stack:
         database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
         stack.push_async_callback(database.close)
+        await _require_tables(database)
         lookups = await load_lookups(database)
         rooms = open_rooms(settings, database=database, lookups=lookups, clock=clock)
         policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
@@ -149,10 +155,12 @@ def make_application(services: Services) -> Application:
     rest.state.rooms = rooms
     rest.state.sessions = open_sessions(rooms)
     rest.state.services = services
-    return _dispatcher(v2=v2, health=services.health, rest=rest)
+    return _dispatcher(services, v2=v2, rest=rest)
 
 
-def _dispatcher(*, v2: V2Application, health: Health, rest: ASGIApp) -> Application:
+def _dispatcher(services: Services, *, v2: V2Application, rest: ASGIApp) -> Application:
+    health = services.health
+
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith("/v2/") and path != "/v2/auth":
@@ -163,6 +171,10 @@ def _dispatcher(*, v2: V2Application, health: Health, rest: ASGIApp) -> Applicat
             await _redirect(send, location=b"/v2/")
         elif path in {"/_internal_ping", "/v1/_ping", "/v1/_internal_ping"}:
             await answer(send, status=200, body=b"true")
+        elif scope["method"] == "DELETE":
+            await rest(scope, receive, send)
+            services.shelf.caches.clear()
+            await announce_deletion(services.database)
         else:
             await rest(scope, receive, send)
 
@@ -173,6 +185,15 @@ async def _redirect(send: Send, *, location: bytes) -> None:
     headers = [(b"location", location), (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 308, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _require_tables(database: Database) -> None:
+    async with database.read() as connection:
+        found = await connection.run_sync(
+            lambda sync: sync.dialect.has_table(sync, "hatoba_alembic_version")
+        )
+    if not found:
+        raise DatabaseNotMigrated("the database has no tables: run `hatoba registry migrate`")
 
 
 def _v2_services(services: Services) -> V2Services:

@@ -20,6 +20,7 @@ import structlog
 
 from hatoba.config.loader import environment
 from hatoba.kernel.clock import Clock, SystemClock
+from hatoba.kernel.errors import HatobaError
 from hatoba.serving.listeners import Listener, bind
 from hatoba.serving.worker import (
     ApplicationFactory,
@@ -164,6 +165,8 @@ class Supervisor:
             os.close(self._lifeline[1])
             slot.body(self.plan, worker=slot.worker, lifeline=self._lifeline[0])
             code = 0
+        except HatobaError as error:
+            log.error("worker failed", reason=error.message)  # noqa: TRY400 -- the reason says all
         except BaseException:  # noqa: BLE001 -- the boundary of a process
             traceback.print_exc()
         finally:

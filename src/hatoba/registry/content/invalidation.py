@@ -29,6 +29,13 @@ async def announce(connection: AsyncConnection) -> None:
         await connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
+async def announce_deletion(database: Database) -> None:
+    """Say that something was deleted that held content: a repository, an organization."""
+    if database.is_postgresql:
+        async with database.begin() as connection:
+            await announce(connection)
+
+
 async def follow_deletions(database: Database, *, forget: Callable[[], None]) -> None:
     """Call `forget` for every announcement, and whenever one may have been missed."""
     while True:

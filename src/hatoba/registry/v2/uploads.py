@@ -20,7 +20,7 @@ async def start_upload(request: Request, services: V2Services) -> Reply:
     name = services.name_of(request)
     mounted = await _mount(request, services, name)
     if mounted is not None:
-        return _created(services, name, mounted)
+        return _created(request, services, mounted)
     upload_id = await services.uploads.start_upload(name)
     if "digest" in request.query and "mount" not in request.query:
         record = await services.uploads.finish_upload(
@@ -29,9 +29,13 @@ async def start_upload(request: Request, services: V2Services) -> Reply:
             digest=_digest(request.query["digest"]),
             chunks=request.chunks(),
         )
-        return _created(services, name, record)
+        return _created(request, services, record)
     return Reply(
-        status=202, headers=[*_upload_headers(services, name, upload_id), ("Range", "0-0")]
+        status=202,
+        headers=[
+            *_upload_headers(request, services, name=name, upload_id=upload_id),
+            ("Range", "0-0"),
+        ],
     )
 
 
@@ -48,8 +52,11 @@ async def append_chunk(request: Request, services: V2Services) -> Reply:
             length=span.length if span else None,
         )
     except RangeNotSatisfiable as error:
-        return _not_satisfiable(services, name, upload_id, error)
-    headers = [*_upload_headers(services, name, upload_id), ("Range", _range(received))]
+        return _not_satisfiable(request, services, name=name, error=error)
+    headers = [
+        *_upload_headers(request, services, name=name, upload_id=upload_id),
+        ("Range", _range(received)),
+    ]
     return Reply(status=202, headers=headers)
 
 
@@ -69,15 +76,18 @@ async def finish_upload(request: Request, services: V2Services) -> Reply:
             start=span.start if span else None,
         )
     except RangeNotSatisfiable as error:
-        return _not_satisfiable(services, name, upload_id, error)
-    return _created(services, name, record)
+        return _not_satisfiable(request, services, name=name, error=error)
+    return _created(request, services, record)
 
 
 async def upload_status(request: Request, services: V2Services) -> Reply:
     """GET: how much has been received."""
     name, upload_id = services.name_of(request), request.parameters["upload_id"]
     upload = await services.uploads.find_upload(name, upload_id=upload_id)
-    headers = [*_upload_headers(services, name, upload_id), ("Range", _range(upload.received))]
+    headers = [
+        *_upload_headers(request, services, name=name, upload_id=upload_id),
+        ("Range", _range(upload.received)),
+    ]
     return Reply(status=204, headers=headers)
 
 
@@ -130,21 +140,39 @@ def _range(received: int) -> str:
     return f"0-{max(received - 1, 0)}"
 
 
-def _upload_headers(services: V2Services, name: RepositoryName, upload_id: str) -> Headers:
+def _location(request: Request, services: V2Services, path: str) -> tuple[str, str]:
+    """Return where to go on: absolute, as Quay says it, to those who came by the public name.
+
+    Neighbours inside a cluster come by another name, at which they must stay.
+    """
     settings = services.settings
-    location = f"{settings.scheme}://{settings.hostname}/v2/{name}/blobs/uploads/{upload_id}"
-    return [("Docker-Upload-UUID", upload_id), ("Location", location)]
+    public = request.header("host") == settings.hostname
+    return "Location", f"{settings.scheme}://{settings.hostname}{path}" if public else path
 
 
-def _created(services: V2Services, name: RepositoryName, record: BlobRecord) -> Reply:
-    settings = services.settings
-    location = f"{settings.scheme}://{settings.hostname}/v2/{name}/blobs/{record.digest}"
-    headers = [("Docker-Content-Digest", str(record.digest)), ("Location", location)]
+def _upload_headers(
+    request: Request, services: V2Services, *, name: RepositoryName, upload_id: str
+) -> Headers:
+    path = f"/v2/{name}/blobs/uploads/{upload_id}"
+    return [("Docker-Upload-UUID", upload_id), _location(request, services, path)]
+
+
+def _created(request: Request, services: V2Services, record: BlobRecord) -> Reply:
+    path = f"/v2/{record.repository.name}/blobs/{record.digest}"
+    headers = [("Docker-Content-Digest", str(record.digest)), _location(request, services, path)]
     return Reply(status=201, headers=headers)
 
 
 def _not_satisfiable(
-    services: V2Services, name: RepositoryName, upload_id: str, error: RangeNotSatisfiable
+    request: Request,
+    services: V2Services,
+    *,
+    name: RepositoryName,
+    error: RangeNotSatisfiable,
 ) -> Reply:
-    headers = [*_upload_headers(services, name, upload_id), ("Range", _range(error.received))]
+    upload_id = request.parameters["upload_id"]
+    headers = [
+        *_upload_headers(request, services, name=name, upload_id=upload_id),
+        ("Range", _range(error.received)),
+    ]
     return Reply(status=416, headers=headers)
