@@ -198,11 +198,13 @@ class Machine:
 class Cluster:
     """What tests talk to."""
 
-    def __init__(self, api: Api, clock: Clock, volumes: Path, *, machine, **settings) -> None:
+    def __init__(
+        self, objects, api: Api, clock: Clock, volumes: Path, *, machine, **settings
+    ) -> None:
         self.api = api
         self.clock = clock
         self.volumes = volumes
-        self.objects = LocalObjects(api)
+        self.objects = objects
         self.machine = machine(self.objects, clock)
         self.settings = ControllerSettings(
             node_name=NODE,
@@ -288,12 +290,19 @@ class Cluster:
 
 @asynccontextmanager
 async def build(
-    path: Path, *, machine=Machine, clock: Clock | None = None, admin_token="", **settings
+    path: Path,
+    *,
+    machine=Machine,
+    objects=LocalObjects,
+    clock: Clock | None = None,
+    admin_token="",
+    controllers=True,
+    **settings,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster with one node."""
     clock = clock or LoopClock()
     api = open_api(None, clock=clock, admin_token=admin_token)
-    made = Cluster(api, clock, path / "volumes", machine=machine, **settings)
+    made = Cluster(objects(api), api, clock, path / "volumes", machine=machine, **settings)
     await made.create(NAMESPACES, {"metadata": {"name": NAMESPACE}} | _kind("Namespace"), None)
     await made.create(NODES, {"metadata": {"name": NODE}} | _kind("Node"), None)
     node = await made.get(NODES, NODE, None)
@@ -303,12 +312,14 @@ async def build(
         manager="test",
         subresource="status",
     )
-    tasks = [
-        asyncio.create_task(run_controllers(made.objects, made.machine, clock, made.settings)),
-        asyncio.create_task(made.machine.run()),
-    ]
+    tasks = [asyncio.create_task(made.machine.run())]
+    if controllers:
+        tasks.append(
+            asyncio.create_task(run_controllers(made.objects, made.machine, clock, made.settings))
+        )
     try:
-        await made.until(SERVICE_ACCOUNTS, bool)
+        if controllers:
+            await made.until(SERVICE_ACCOUNTS, bool)
         yield made
     finally:
         for task in tasks:
