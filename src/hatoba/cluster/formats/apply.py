@@ -11,6 +11,7 @@ from typing import Final
 from hatoba.cluster.api.status import BadRequest, Cause, InternalError, ObjectConflict
 from hatoba.cluster.formats.blanks import blank
 from hatoba.cluster.formats.fieldsets import EMPTY, PathSet, show
+from hatoba.cluster.formats.lastapplied import given_up, keep_last_applied
 from hatoba.cluster.formats.ownership import (
     BEFORE_FIRST_APPLY,
     Entry,
@@ -37,8 +38,22 @@ from hatoba.cluster.formats.typed import (
 from hatoba.kernel.clock import rfc3339
 from hatoba.kernel.json import JsonObject, JsonValue
 
-_NUMERIC: Final = {"integer", "number"}
-_GO_TYPES: Final = {str: "string", bool: "boolean", int: "int", float: "float", list: "list"}
+_EXPECTED: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
+    "integer": ((int, float), "numeric (int or float)"),
+    "number": ((int, float), "numeric (int or float)"),
+    "string": (str, "string"),
+    "boolean": (bool, "boolean"),
+    "object": (dict, "map"),
+    "array": (list, "list"),
+}
+_GO_TYPES: Final = {
+    str: "string",
+    bool: "boolean",
+    int: "int",
+    float: "float",
+    list: "list",
+    dict: "map",
+}
 
 
 def apply(
@@ -62,7 +77,8 @@ def apply(
     metadata = dict(applied.get("metadata") or {})
     if metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
-    metadata = {k: v for k, v in metadata.items() if k != "creationTimestamp" or v is not None}
+    if metadata.get("creationTimestamp", "") is None:
+        del metadata["creationTimestamp"]
     stated = {k: v for k, v in applied.items() if k not in ignored} | {"metadata": metadata}
     wanted = _stated_fields(stated, applied, schema)
     base = bare(live) if live is not None else {}
@@ -78,11 +94,12 @@ def apply(
     merged = _pruned(merged, managed, last, schema)
     change = compare(base, merged, schema)
     if not force:
-        _refuse_conflicts(managed, change.added | change.modified, owner)
+        taken = (change.added | change.modified) - given_up(base, schema, manager=writer.manager)
+        _refuse_conflicts(managed, taken, owner)
     managed = settled(yielded(managed, change, to=owner))
     if owner in managed and merged != base:
         managed[owner] = replace(managed[owner], time=rfc3339(writer.now))
-    return write_managed(merged, managed)
+    return write_managed(keep_last_applied(merged, stated, manager=writer.manager), managed)
 
 
 def finish_apply(live: JsonObject | None, result: JsonObject) -> JsonObject:
@@ -109,14 +126,18 @@ def _stated_fields(stated: JsonObject, applied: JsonObject, schema: Schema) -> P
         f" {group_version}, Kind={applied.get('kind', '')}"
     )
     try:
-        if unknown := unknown_fields(stated, schema):
-            raise Untypable((), f".{unknown[0]}: field not declared in schema")
+        _refuse_unknown(stated, schema)
         _refuse_wrong_types(stated, schema, "")
         return field_set(stated, schema)
     except Untypable as error:
         raise InternalError(
             f"failed to create typed patch object ({title}): {error.message}"
         ) from error
+
+
+def _refuse_unknown(value: JsonObject, schema: Schema) -> None:
+    if unknown := unknown_fields(value, schema):
+        raise Untypable((), f".{unknown[0]}: field not declared in schema")
 
 
 def _refuse_wrong_types(value: JsonValue, schema: Schema, path: str) -> None:
@@ -136,21 +157,13 @@ def _refuse_wrong_types(value: JsonValue, schema: Schema, path: str) -> None:
 
 
 def _mismatch(value: JsonValue, schema: Schema) -> str:
-    if value is None or schema.is_int_or_string or not schema.type:
+    if value is None or schema.is_int_or_string or schema.type not in _EXPECTED:
         return ""
-    found = "map" if isinstance(value, dict) else _GO_TYPES.get(type(value), "unknown")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if schema.type in _NUMERIC and not is_number:
-        return f"expected numeric (int or float), got {found}"
-    if schema.type == "string" and not isinstance(value, str):
-        return f"expected string, got {found}"
-    if schema.type == "boolean" and not isinstance(value, bool):
-        return f"expected boolean, got {found}"
-    if schema.type == "object":
-        return f"expected map, got {found}"
-    if schema.type == "array":
-        return f"expected list, got {found}"
-    return ""
+    accepted, name = _EXPECTED[schema.type]
+    is_bool = isinstance(value, bool)
+    if isinstance(value, accepted) and is_bool == (schema.type == "boolean"):
+        return ""
+    return f"expected {name}, got {_GO_TYPES.get(type(value), 'unknown')}"
 
 
 def _entries_before(live: JsonObject | None, schema: Schema, writer: Writer) -> Managed:

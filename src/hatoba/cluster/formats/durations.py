@@ -4,8 +4,22 @@ Spec: the API server's human-readable durations: two units while small, one when
 """
 
 from datetime import UTC, datetime
+from typing import Final
 
-UNKNOWN = "<unknown>"
+UNKNOWN: Final = "<unknown>"
+
+
+_SCALE: Final = (
+    # up to, in seconds: unit, seconds in it, the smaller unit shown beside it, seconds in that
+    (120, "s", 1, "", 0),
+    (600, "m", 60, "s", 1),
+    (3 * 3600, "m", 60, "", 0),
+    (8 * 3600, "h", 3600, "m", 60),
+    (48 * 3600, "h", 3600, "", 0),
+    (8 * 86400, "d", 86400, "h", 3600),
+    (730 * 86400, "d", 86400, "", 0),
+    (2920 * 86400, "y", 365 * 86400, "d", 86400),
+)
 
 
 def human_duration(seconds: float) -> str:
@@ -15,28 +29,12 @@ def human_duration(seconds: float) -> str:
         return "<invalid>"
     if whole < 0:
         return "0s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _two(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _two(days, "d", hours % 24, "h")
-    if days < 730:
-        return f"{days}d"
-    if days < 2920:
-        return _two(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
-
-
-def _two(large: int, unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{unit}{small}{small_unit}" if small else f"{large}{unit}"
+    for limit, unit, size, small_unit, small_size in _SCALE:
+        if whole < limit:
+            large, rest = divmod(whole, size)
+            small = rest // small_size if small_size else 0
+            return f"{large}{unit}{small}{small_unit}" if small else f"{large}{unit}"
+    return f"{whole // (365 * 86400)}y"
 
 
 def parse_time(text: str) -> datetime:

@@ -18,6 +18,7 @@ _VALUE: Final = (
     " and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or"
     f" '12345', regex used for validation is '({_NAME})?')"
 )
+_OPTIONAL: Final = "an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 _PREFIX: Final = (
     "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters,"
     " '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex"
@@ -30,10 +31,7 @@ def key_faults(key: str) -> list[str]:
     faults = []
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
-        return [
-            f"a qualified name {_CHARACTERS} with an optional DNS subdomain prefix and '/'"
-            " (e.g. 'example.com/MyName')"
-        ]
+        return [f"a qualified name {_CHARACTERS} with {_OPTIONAL}"]
     if slash and not prefix:
         faults.append("prefix part must be non-empty")
     elif slash and not re.fullmatch(_SUBDOMAIN, prefix):

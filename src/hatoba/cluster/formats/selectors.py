@@ -13,8 +13,9 @@ from hatoba.cluster.api.status import BadRequest
 from hatoba.cluster.formats.labels import key_faults, value_faults
 
 Operator = Literal["in", "notin", "=", "==", "!=", "gt", "lt", "exists", "!"]
-_TOKEN: Final = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+|$)")
+_WORD: Final = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+|$)")
 _SYMBOLS: Final = frozenset({"=", "==", "!=", "!", "(", ")", ",", "<", ">"})
+_CLOSING: Final = ")"
 _OPERATORS: Final[Mapping[str, Operator]] = {
     "in": "in",
     "notin": "notin",
@@ -81,15 +82,15 @@ class _Parser:
     """Recursive descent over the tokens; the empty token is the end."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = [token for token in _TOKEN.findall(text) if token] + [""]
+        self._tokens: list[str] = [*filter(None, _WORD.findall(text)), ""]
 
     def requirements(self) -> list[Requirement]:
         found: list[Requirement] = []
         while True:
             token = self._peek
-            if token == "":
+            if not token:
                 return found
-            if token in _SYMBOLS and token != "!":
+            if token in _SYMBOLS - {"!"}:
                 raise BadRequest(f"found '{token}', expected: !, identifier, or 'end of string'")
             found.append(self._requirement())
             separator = self._take()
@@ -140,20 +141,20 @@ class _Parser:
         opening = self._take()
         if opening != "(":
             raise _unparsable(f"found '{opening}' expected: '('")
-        if self._peek != ")" and self._peek != "," and (self._peek in _SYMBOLS or not self._peek):
+        if self._peek not in {")", ","} and (self._peek in _SYMBOLS or not self._peek):
             raise _unparsable(f"found '{self._take()}', expected: ',', ')' or identifier")
         values, current = set(), ""
         while True:
-            token = self._take()
-            if token in {",", ")"}:
+            word = self._take()
+            if word in {",", ")"}:
                 values.add(current)
                 current = ""
-                if token == ")":
-                    return values
-            elif token == "" or token in _SYMBOLS or current:
-                raise _unparsable(f"found '{token}', expected: ',' or ')'")
+            elif not word or word in _SYMBOLS or current:
+                raise _unparsable(f"found '{word}', expected: ',' or ')'")
             else:
-                current = token
+                current = word
+            if word == _CLOSING:
+                return values
 
 
 def _check_values(key: str, operator: Operator, values: list[str]) -> None:
