@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from hatoba.cluster.api.quantities import parse_quantity
 from hatoba.cluster.api.status import BadRequest
-from hatoba.cluster.formats.schema import REFERENCE_PREFIX, Schema, definitions, unknown_fields
+from hatoba.cluster.formats.schema import (
+    OBJECT_META,
+    REFERENCE_PREFIX,
+    Schema,
+    definitions,
+    unknown_fields,
+)
 from hatoba.kernel.json import JsonObject
 
 _QUANTITY: Final = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -51,18 +57,32 @@ def _drop(value: Any, schema: Schema) -> None:
             _drop(item, schema.items)
 
 
-def check_types(obj: JsonObject, raw: JsonObject, *, kind: str, version: str) -> None:
+def check_types(
+    obj: JsonObject, raw: JsonObject, *, kind: str, version: str, struct: str = ""
+) -> None:
     """Refuse values of a type that the built-in kind's structures exclude.
 
     Raises:
         BadRequest: in the words of Go's decoder.
     """
     try:
-        _check(obj, raw, struct=kind, path="")
+        _check(obj, raw, struct=struct or kind, path="")
     except WrongType as error:
         raise BadRequest(
             f'{kind} in version "{version}" cannot be handled as a {kind}: {error}'
         ) from error
+
+
+def check_metadata_types(obj: JsonObject, *, kind: str, version: str) -> None:
+    """Refuse metadata of a wrong type, which custom resources have in common with all objects.
+
+    Raises:
+        BadRequest: in the words of Go's decoder.
+    """
+    metadata = obj.get("metadata") or {}
+    check_types(
+        metadata, definitions()[OBJECT_META], kind=kind, version=version, struct="ObjectMeta"
+    )
 
 
 def _resolve(raw: JsonObject) -> tuple[JsonObject, str]:

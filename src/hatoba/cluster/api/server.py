@@ -24,7 +24,7 @@ from hatoba.cluster.api.openapi import OpenApi
 from hatoba.cluster.api.paths import Target, parse_path
 from hatoba.cluster.api.queries import is_true
 from hatoba.cluster.api.reviews import Reviews
-from hatoba.cluster.api.status import InternalError, ObjectNotFound, StatusError
+from hatoba.cluster.api.status import InternalError, MethodNotAllowed, ObjectNotFound, StatusError
 from hatoba.cluster.api.usage import GROUP as METRICS_GROUP
 from hatoba.cluster.api.usage import Metrics
 from hatoba.cluster.node import Node
@@ -100,9 +100,16 @@ class Edge:
                 "the server could not find the requested resource", bare_details=True
             )
         if target.subresource and target.subresource not in resource.subresources:
+            if resource.is_custom:
+                raise ObjectNotFound.named(resource.about(target.name))
             raise ObjectNotFound(
-                "the server could not find the requested resource",
-                about=resource.about(target.name) if resource.is_custom else None,
+                "the server could not find the requested resource", bare_details=True
+            )
+        if request.method == "POST" and resource.namespaced and target.namespace is None:
+            if resource.is_custom:
+                return page_not_found()
+            raise MethodNotAllowed(
+                "the server does not allow this method on the requested resource",
                 bare_details=True,
             )
         exchange = Exchange(

@@ -6,6 +6,7 @@ check and the write, so that a write is atomic without a lock.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hatoba.cluster.api import metadata as meta
 from hatoba.cluster.api.deletion import is_finished
@@ -63,6 +64,7 @@ class Writer:
         """
         strategy = self._registry.strategy(resource)
         document = from_version(obj, resource=resource, version=write.version)
+        kind_causes = _check_kind(resource, obj)
         metadata = document.setdefault("metadata", {})
         self._place(resource, metadata, namespace)
         if metadata.get("resourceVersion"):
@@ -80,9 +82,11 @@ class Writer:
             self._ownership.record(document, None, resource=resource, write=write)
         strategy.admit_create(document, self._store)
         strategy.prepare_create(document)
-        causes = meta.validate_create(metadata, resource) + strategy.validate(document)
+        causes = kind_causes + meta.validate_create(metadata, resource)
+        causes += strategy.validate(document)
         write.warnings.extend(meta.finalizer_warnings(metadata, {}))
-        self._refuse(resource, document, strategy.conclude(causes, document, None))
+        causes = strategy.conclude(causes, document, None)
+        self._refuse(resource, document, causes, kind=obj.get("kind"))
         return self._insert(resource, document, write)
 
     def _insert(self, resource: Resource, document: JsonObject, write: Write) -> JsonObject:
@@ -137,12 +141,13 @@ class Writer:
 
     @staticmethod
     def _decode(strategy: Strategy, document: JsonObject, write: Write) -> None:
+        whole = clone(document) if write.refuse is not None else document
         unknown = strategy.decode(document)
         if write.field_validation == "Warn":
             write.warnings.extend(unknown)
         elif write.field_validation == "Strict" and unknown:
             if write.refuse is not None:
-                raise write.refuse(document, f"strict decoding error: {', '.join(unknown)}")
+                raise write.refuse(whole, f"strict decoding error: {', '.join(unknown)}")
             listed = ", ".join(unknown)
             kind = strategy.resource.kind
             raise BadRequest(
@@ -151,9 +156,13 @@ class Writer:
             )
 
     @staticmethod
-    def _refuse(resource: Resource, document: JsonObject, causes: list[Cause]) -> None:
+    def _refuse(
+        resource: Resource, document: JsonObject, causes: list[Cause], *, kind: str | None
+    ) -> None:
         if causes:
             about = resource.about_kind(document["metadata"].get("name", ""))
+            if resource.is_custom and kind:
+                about = replace(about, kind=kind)
             raise Invalid.of(about, causes)
 
     def update(
@@ -179,7 +188,7 @@ class Writer:
         strategy = self._registry.strategy(resource)
         given = transform(to_version(clone(old), resource=resource, version=write.version))
         new = from_version(given, resource=resource, version=write.version)
-        self._check_preconditions(resource, new, old, strategy)
+        self._check_preconditions(resource, new, old, strategy, write)
         self._decode(strategy, new, write)
         strategy.default(new)
         meta.keep_identity(new["metadata"], old["metadata"])
@@ -190,9 +199,13 @@ class Writer:
             strategy.admit_update(new, old, self._store)
             strategy.prepare_update(new, old, subresource=write.subresource)
             causes = strategy.validate_update(new, old)
-        causes = meta.validate_update(new["metadata"], old["metadata"]) + causes
+        causes = [
+            *_check_kind(resource, given),
+            *meta.validate_update(new["metadata"], old["metadata"]),
+            *causes,
+        ]
         write.warnings.extend(meta.finalizer_warnings(new["metadata"], old["metadata"]))
-        self._refuse(resource, new, strategy.conclude(causes, new, old))
+        self._refuse(resource, new, strategy.conclude(causes, new, old), kind=given.get("kind"))
         if not write.applied:
             self._ownership.record(new, old, resource=resource, write=write)
         return self._replace(key, new, old, write)
@@ -210,7 +223,7 @@ class Writer:
 
     @staticmethod
     def _check_preconditions(
-        resource: Resource, new: JsonObject, old: JsonObject, strategy: Strategy
+        resource: Resource, new: JsonObject, old: JsonObject, strategy: Strategy, write: Write
     ) -> None:
         metadata = new.setdefault("metadata", {})
         name = old["metadata"]["name"]
@@ -224,6 +237,9 @@ class Writer:
         if given and not given.isdecimal():
             raise InternalError(f'strconv.ParseUint: parsing "{given}": invalid syntax')
         uid = metadata.get("uid") or old["metadata"]["uid"]
+        if uid != old["metadata"]["uid"] and write.refuse is not None:
+            cause = meta.invalid("metadata.uid", f'"{uid}"', "field is immutable")
+            raise Invalid.of(resource.about_kind(name), [cause, cause])
         if uid != old["metadata"]["uid"]:
             path = "/".join(
                 part
@@ -258,3 +274,10 @@ def same_but_for_times(new: JsonObject, old: JsonObject) -> bool:
         for m in (mine, theirs)
     )
     return mine == theirs and mine_fields == their_fields
+
+
+def _check_kind(resource: Resource, obj: JsonObject) -> list[Cause]:
+    kind = obj.get("kind")
+    if not resource.is_custom or kind in (None, resource.kind):
+        return []
+    return [meta.invalid("kind", f'"{kind}"', f"must be {resource.kind}")]

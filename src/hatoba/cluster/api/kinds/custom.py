@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from hatoba.cluster.api.decoding import drop_unknown
+from hatoba.cluster.api.decoding import check_metadata_types, drop_unknown
 from hatoba.cluster.api.documents import restore
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.scale import ScaleView
@@ -45,7 +45,11 @@ class CustomRules(Strategy):
 
     @override
     def decode(self, obj: JsonObject) -> list[str]:
-        return [f'unknown field "{path}"' for path in drop_unknown(obj, self.schema)]
+        check_metadata_types(obj, kind=self.resource.kind, version=self.resource.storage_version)
+        unknown = drop_unknown(obj, self.schema)
+        # A real server looks at the metadata first and prunes the rest in order of names.
+        unknown.sort(key=lambda path: (not path.startswith("metadata."), path))
+        return [f'unknown field "{path}"' for path in unknown]
 
     @override
     def prepare_status_update(self, new: JsonObject, old: JsonObject) -> None:

@@ -194,7 +194,7 @@ def _validate_port(port: JsonObject, here: str, *, is_only: bool) -> list[Cause]
     if port["protocol"] not in ("TCP", "UDP", "SCTP"):
         causes.append(unsupported(f"{here}.protocol", port["protocol"], ("SCTP", "TCP", "UDP")))
     target = port.get("targetPort")
-    if isinstance(target, int) and not 1 <= target <= 65_535 and port.get("port"):
+    if isinstance(target, int) and not 1 <= target <= 65_535:
         causes.append(invalid(f"{here}.targetPort", str(target), _SAME_PORT))
     return causes
 
