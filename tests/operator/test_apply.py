@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.operator.builders import a_deployment
 
 from hatoba.operator.apply import contains, differs, replica_owners, stamped
-from tests.operator.builders import a_deployment
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -21,9 +21,7 @@ def judge(owned: Owned, name: str, *, absent: str, foreign: str) -> Verdict:
     if not owned.belongs(found):
         return Verdict.bad(foreign)
     available = condition_of(found, "Available")
-    if available is None or found["status"].get("observedGeneration", 0) < found["metadata"].get(
-        "generation", 0
-    ):
+    if available is None:
         return Verdict.bad(f"Available condition not found for {name}")
     if available["status"] != "True":
         return Verdict.bad(f"Deployment {name}: {available.get('message', '')}")

@@ -140,7 +140,7 @@ def _editor_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
                     ),
                 ],
                 "ports": [{"containerPort": 8080, "protocol": "TCP"}],
-                "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 5},
+                "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 2},
                 "volumeMounts": configuration_mounts(),
             }
         ],

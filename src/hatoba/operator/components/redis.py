@@ -22,7 +22,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
                 "image": plan.settings.images.redis,
                 "imagePullPolicy": "IfNotPresent",
                 "ports": [{"containerPort": PORT, "protocol": "TCP"}],
-                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 5},
+                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 2},
                 "resources": objects.resources(("500m", "1Gi"), ("4", "16Gi")),
             }
         ],
