@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.operator.builders import NAME, SETTINGS
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.conftest import _now
 
 from hatoba.cluster.objects import DEPLOYMENTS, JOBS
@@ -87,6 +87,7 @@ async def test_a_migration_job_that_is_deleted_is_started_again(world):
         await world.once()
         await world.admit_routes()
     uid = await uid_of_job(world)
-    await world.objects.delete(JOBS, f"{NAME}-quay-app-upgrade", "quay-enterprise")
+    name = f"{NAME}-quay-app-upgrade"
+    await world.objects.delete(JOBS, name, NAMESPACE, propagation="Background")
     await world.once()
     assert await uid_of_job(world) != uid
