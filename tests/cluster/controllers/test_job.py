@@ -174,3 +174,13 @@ async def test_a_converged_job_causes_no_writes(cluster):
     await cluster.objects.update(JOBS, done, manager="test")
 
     assert await cluster.quiet() == before
+
+
+async def test_what_is_not_interpreted_is_told(cluster):
+    await cluster.create(JOBS, job(completionMode="Indexed"))
+
+    await cluster.until_object(JOBS, "job", has("Complete"))
+
+    assert ("Unsupported", "spec.completionMode is ignored by this cluster") in (
+        await cluster.reasons("job")
+    )

@@ -20,6 +20,7 @@ from hatoba.cluster.controllers.values import (
     is_deleting,
     key_of,
     name_of,
+    spec_of,
     status_of,
     uid_of,
 )
@@ -96,6 +97,8 @@ class JobController(Controller):
 
     async def _advance(self, job: JsonObject) -> float | None:
         now = self.clock.now()
+        if not status_of(job):
+            self._tell_what_is_ignored(job)
         pods = await self._claimed(job)
         conditions = [dict(item) for item in status_of(job).get("conditions") or ()]
         start = self._note_suspension(job, conditions, now=now)
@@ -119,6 +122,14 @@ class JobController(Controller):
         # Only now that the status names them may they lose the mark that makes them count.
         await self._free(pod for pod in pods if is_finished(pod) or is_deleting(pod))
         return _soonest(wait, progress.deadline_in(job, now=now))
+
+    def _tell_what_is_ignored(self, job: JsonObject) -> None:
+        spec = spec_of(job)
+        ignored = [field for field in ("podFailurePolicy", "successPolicy") if spec.get(field)]
+        if spec.get("completionMode", "NonIndexed") != "NonIndexed":
+            ignored.append("completionMode")
+        for name in ignored:
+            self.recorder.warning(job, "Unsupported", f"spec.{name} is ignored by this cluster")
 
     def _note_suspension(
         self, job: JsonObject, conditions: list[JsonObject], *, now: datetime
