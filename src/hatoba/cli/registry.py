@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HTTP_PORT: Final = 8080
 HTTPS_PORT: Final = 8443
 METRICS_PORT: Final = 9091
+SERVE_PATIENCE_SECONDS: Final = 60.0
 STANDALONE_LISTEN: Final = "127.0.0.1:8080"
 
 
@@ -43,6 +44,12 @@ def _config_option(command: click.decorators.FC) -> click.decorators.FC:
         "directory",
         type=click.Path(path_type=Path, file_okay=False),
         help="Directory with config.yaml (default: QUAYCONF, then /conf/stack).",
+    )(command)
+
+
+def _patience_option(command: click.decorators.FC) -> click.decorators.FC:
+    return click.option(
+        "--patience", default=600.0, show_default=True, help="Seconds to keep trying."
     )(command)
 
 
@@ -78,6 +85,7 @@ def serve(directory: Path | None, data: Path | None, listen: str | None) -> None
 def _serve_configured(configuration: Configuration, *, listen: str | None) -> int:
     from hatoba.serving.listeners import Listener, TlsFiles
 
+    asyncio.run(_wait_for_database(configuration))
     bind = environment().get("HATOBA_BIND") or _every_address()
     host, port = _split(listen) if listen else (bind, HTTP_PORT)
     listeners = [Listener(host=host, port=port)]
@@ -150,11 +158,16 @@ def _run(
 
 @registry.command()
 @_config_option
-def migrate(directory: Path | None) -> None:
-    """Bring the database to the present schema; adopts a Quay database as it is."""
+@_patience_option
+def migrate(directory: Path | None, patience: float) -> None:
+    """Bring the database to the present schema; adopts a Quay database as it is.
+
+    Waits for a database that is still starting.
+    """
     configure_logging()
     configuration = load(directory or configuration_directory())
-    click.echo(f"database at revision {asyncio.run(_migrate(configuration))}")
+    revision = asyncio.run(_migrate(configuration, patience_seconds=patience))
+    click.echo(f"database at revision {revision}")
 
 
 @registry.command()
@@ -187,12 +200,13 @@ def _run_duties(configuration: Configuration, names: tuple[str, ...]) -> int:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
+    asyncio.run(_wait_for_database(configuration))
     bind = environment().get("HATOBA_BIND") or _every_address()
     return serve_forked(application, listeners=[Listener(host=bind, port=METRICS_PORT)])
 
 
 @registry.command(name="init-database")
-@click.option("--patience", default=600.0, show_default=True, help="Seconds to keep trying.")
+@_patience_option
 def init_database(patience: float) -> None:
     """Prepare a fresh PostgreSQL as its administrator: the extension pg_trgm.
 
@@ -220,7 +234,7 @@ def init_database(patience: float) -> None:
 
 @registry.command(name="wait-for")
 @click.argument("url")
-@click.option("--patience", default=600.0, show_default=True, help="Seconds to keep trying.")
+@_patience_option
 def wait_for(url: str, patience: float) -> None:
     """Wait until URL answers with a success."""
     from hatoba.registry.workers.waiting import wait_until_answering
@@ -230,14 +244,27 @@ def wait_for(url: str, patience: float) -> None:
     click.echo(f"{url} answers")
 
 
-async def _migrate(configuration: Configuration) -> str:
-    from hatoba.registry.db.migrate import migrate_registry
+async def _migrate(configuration: Configuration, *, patience_seconds: float = 0.0) -> str:
+    from hatoba.registry.db.migrate import migrate_when_ready
     from hatoba.sql.engine import open_database
 
     settings = configuration.settings
     database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
     try:
-        return await migrate_registry(database)
+        return await migrate_when_ready(database, patience_seconds=patience_seconds)
+    finally:
+        await database.close()
+
+
+async def _wait_for_database(configuration: Configuration) -> None:
+    """Give a database that is restarting a minute; workers that cannot start would end us."""
+    from hatoba.registry.db.preparation import wait_for_database
+    from hatoba.sql.engine import open_database
+
+    settings = configuration.settings
+    database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
+    try:
+        await wait_for_database(database, patience_seconds=SERVE_PATIENCE_SECONDS)
     finally:
         await database.close()
 

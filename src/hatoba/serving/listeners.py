@@ -104,6 +104,7 @@ def make_server(
     """
     config = uvicorn.Config(
         application,
+        interface="asgi3",
         http="httptools",
         ws="none",
         lifespan="off",

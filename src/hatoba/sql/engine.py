@@ -8,10 +8,12 @@ raises when the server does not answer leaves here as `DatabaseUnavailable`.
 
 import contextlib
 import shlex
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,6 +28,18 @@ POOL_SIZE: Final = 4
 POOL_OVERFLOW: Final = 12
 POOL_WAIT_SECONDS: Final = 30
 SQLITE_WAIT_MILLISECONDS: Final = 30_000
+_NOT_NOW: Final = frozenset(
+    {
+        "3D000",  # no such database: one that is being made answers before its databases exist
+        "28000",  # no such user
+        "28P01",  # wrong password
+        "53300",  # too many connections
+        "57P01",  # shutting down
+        "57P02",
+        "57P03",  # starting up
+    }
+)
+"""States in which PostgreSQL answers, and refuses the connection. Spec: PostgreSQL, appendix A."""
 _UNDERSTOOD_BY_ASYNCPG: Final = {"sslmode": "ssl", "application_name": "", "connect_timeout": ""}
 
 
@@ -99,8 +113,17 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to the database was lost") from error
+        if getattr(error.orig, "sqlstate", None) in _NOT_NOW:
+            raise DatabaseUnavailable(f"the database refuses connections: {error.orig}") from error
         raise
-    except (ConnectionError, TimeoutError) as error:
+    except asyncpg.InterfaceError as error:
+        raise DatabaseUnavailable("the connection to the database was lost") from error
+    except asyncpg.PostgresError as error:
+        # The resolver of tags speaks to asyncpg directly.
+        if error.sqlstate in _NOT_NOW or isinstance(error, asyncpg.PostgresConnectionError):
+            raise DatabaseUnavailable(f"the database refuses connections: {error}") from error
+        raise
+    except (ConnectionError, TimeoutError, socket.gaierror) as error:
         raise DatabaseUnavailable("the database does not answer") from error
 
 

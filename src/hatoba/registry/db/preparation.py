@@ -9,8 +9,9 @@ from typing import Final
 
 import asyncpg
 import structlog
+from sqlalchemy import text
 
-from hatoba.sql.engine import DatabaseUnavailable
+from hatoba.sql.engine import Database, DatabaseUnavailable
 
 RETRY_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 10.0
@@ -57,6 +58,30 @@ async def prepare_database(
             continue
         try:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        except asyncpg.UniqueViolationError:
+            # The migration beside us was faster by an instant.
+            continue
         finally:
             await connection.close()
         return
+
+
+async def wait_for_database(database: Database, *, patience_seconds: float) -> None:
+    """Return once the database answers.
+
+    Raises:
+        DatabaseUnavailable: not within `patience_seconds`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
+        try:
+            async with database.read() as connection:
+                await connection.execute(text("SELECT 1"))
+        except DatabaseUnavailable:
+            if loop.time() >= deadline:
+                raise
+            log.info("waiting for the database")
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
