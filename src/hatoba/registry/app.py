@@ -28,6 +28,7 @@ from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.content.catalog import Catalog, Reach
+from hatoba.registry.content.configs import config_reader
 from hatoba.registry.content.holdings import Holdings
 from hatoba.registry.content.invalidation import announce_deletion, follow_deletions
 from hatoba.registry.content.listings import Listings
@@ -103,7 +104,13 @@ async def open_services(
         stack.push_async_callback(database.close)
         await _require_tables(database)
         lookups = await load_lookups(database)
-        rooms = open_rooms(settings, database=database, lookups=lookups, clock=clock)
+        rooms = open_rooms(
+            settings,
+            database=database,
+            lookups=lookups,
+            clock=clock,
+            read_config=config_reader(blobs),
+        )
         policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
         shelf = Shelf(
             database=database,

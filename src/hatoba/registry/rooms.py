@@ -27,7 +27,7 @@ from hatoba.registry.accounts.secrets import (
 from hatoba.registry.accounts.teams import Teams
 from hatoba.registry.accounts.users import Users
 from hatoba.registry.audit.service import AuditLog
-from hatoba.registry.content.tagging import Tagging
+from hatoba.registry.content.tagging import ConfigReader, Tagging
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.mirroring.service import Mirroring
 from hatoba.registry.mirroring.store import MirrorStore
@@ -75,6 +75,7 @@ def open_rooms(
     lookups: Lookups,
     clock: Clock,
     password_rounds: int = 12,
+    read_config: ConfigReader | None = None,
 ) -> Rooms:
     """Build the rooms upon a migrated database; nothing is connected or read here."""
     cipher = ColumnCipher(derive_key(settings.database_secret_key))
@@ -94,7 +95,14 @@ def open_rooms(
         database=database, clock=clock, hasher=hasher, cipher=cipher, audit=audit
     )
     app_tokens = AppTokens(database=database, clock=clock, cipher=cipher, audit=audit)
-    robots = Robots(database=database, users=users, cipher=cipher, lookups=lookups, audit=audit)
+    robots = Robots(
+        database=database,
+        users=users,
+        cipher=cipher,
+        lookups=lookups,
+        audit=audit,
+        are_disallowed=settings.robots_disallow,
+    )
     repositories = Repositories(
         database=database,
         clock=clock,
@@ -132,6 +140,7 @@ def open_rooms(
             cipher=cipher,
             applications=applications,
             app_tokens=app_tokens,
+            robots_are_disallowed=settings.robots_disallow,
             demands_encrypted=settings.feature_require_encrypted_basic_auth,
         ),
         passwords=passwords,
@@ -150,7 +159,13 @@ def open_rooms(
         ),
         repositories=repositories,
         permissions=permissions,
-        tagging=Tagging(database=database, clock=clock, lookups=lookups, audit=audit),
+        tagging=Tagging(
+            database=database,
+            clock=clock,
+            lookups=lookups,
+            audit=audit,
+            read_config=read_config,
+        ),
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
         mirroring=mirroring,

@@ -95,13 +95,13 @@ class Access:
         return "admin" in await self.team_roles(account, namespace)
 
     async def belongs_to(self, identity: Identity, organization: Account) -> bool:
-        """Say whether an identity is in any team of an organization, and may say so."""
+        """Say whether an identity is in any team of an organization, and may act as a member."""
         account = identity.account
         if account is None:
             return False
         if self.reaches_everything(identity):
             return True
-        if not identity.scopes & {Scope.ORG_ADMIN, Scope.READ_USER, Scope.READ_REPO}:
+        if not identity.has(Scope.ORG_ADMIN):
             return False
         return bool(await self.team_roles(account, organization))
 

@@ -46,7 +46,7 @@ class AppTokens:
         return self._read(row)
 
     async def list_tokens(self, account: Account) -> list[AppToken]:
-        """Return an account's tokens, newest first."""
+        """Return an account's tokens, oldest first."""
         async with self.database.read() as connection:
             rows = await store_oauth.app_tokens_of(connection, account_id=account.id)
         return [self._read(row) for row in rows]

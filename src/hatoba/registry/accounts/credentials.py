@@ -49,6 +49,8 @@ class Credentials:
     cipher: ColumnCipher
     applications: Applications
     app_tokens: AppTokens
+    robots_are_disallowed: bool
+    """ROBOTS_DISALLOW."""
     demands_encrypted: bool
     """FEATURE_REQUIRE_ENCRYPTED_BASIC_AUTH."""
 
@@ -144,6 +146,10 @@ class Credentials:
         return Recognised(account=account, kind="appspecifictoken", app_token=token)
 
     async def _check_robot(self, username: str, password: str) -> Recognised:
+        if self.robots_are_disallowed:
+            raise InvalidCredentials(
+                "Robot account have been disabled. Please contact your administrator."
+            )
         async with self.database.read() as connection:
             found = await store_robots.find_robot(connection, username=username)
             owner = await store.find(connection, username=username.partition("+")[0])

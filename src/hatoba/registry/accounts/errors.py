@@ -76,6 +76,13 @@ class RobotExists(Conflict):
     """The robot exists."""
 
 
+class RobotsDisallowed(Forbidden):
+    """ROBOTS_DISALLOW is set."""
+
+    def __init__(self) -> None:
+        super().__init__("Robot accounts have been disabled. Please contact your administrator.")
+
+
 class ApplicationUnknown(NotFound):
     """No such OAuth application."""
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hatoba.kernel.ids import new_uuid
 from hatoba.registry.accounts import policy, store, store_teams
 from hatoba.registry.accounts.errors import (
     AccountExists,
@@ -114,6 +117,67 @@ class Organizations:
         if changed is None:
             raise AccountUnknown(f"There is no organization {organization.username}")
         return changed
+
+    async def convert(self, account: Account, *, owner: Account, actor: Actor) -> Account:
+        """Turn a person into an organization that another one owns; robots and content stay."""
+        async with self.database.begin() as connection:
+            await store.change(
+                connection,
+                account_id=account.id,
+                values={
+                    "organization": True,
+                    "password_hash": None,
+                    "invoice_email": False,
+                    "uuid": new_uuid(),
+                },
+            )
+            await self._add_owner(connection, account, owner)
+            await store.remove_logins(connection, account_id=account.id)
+            await self.audit.record(
+                connection,
+                Entry(
+                    kind="account_convert",
+                    actor=actor,
+                    namespace_id=account.id,
+                    metadata={"username": account.username},
+                ),
+            )
+        return await self.get(account.username)
+
+    async def take_over(self, organization: Account, *, owner: Account, actor: Actor) -> None:
+        """Let somebody own an organization, too."""
+        async with self.database.begin() as connection:
+            await self._add_owner(connection, organization, owner)
+            await self.audit.record(
+                connection,
+                Entry(
+                    kind="take_ownership",
+                    actor=actor,
+                    namespace_id=organization.id,
+                    metadata={"namespace": organization.username},
+                ),
+            )
+
+    async def _add_owner(
+        self, connection: AsyncConnection, organization: Account, owner: Account
+    ) -> None:
+        role_id = self.lookups.id("teamrole", "admin")
+        team = await store_teams.find_team(
+            connection, organization_id=organization.id, name=OWNERS, lookups=self.lookups
+        )
+        team_id = (
+            team.id
+            if team is not None
+            else await store_teams.insert_team(
+                connection,
+                organization_id=organization.id,
+                name=OWNERS,
+                role_id=role_id,
+                description="",
+            )
+        )
+        if not await store_teams.is_member(connection, team_id=team_id, account_id=owner.id):
+            await store_teams.add_member(connection, team_id=team_id, account_id=owner.id)
 
     async def rename(self, organization: Account, *, name: str, actor: Actor) -> Account:
         """Give an organization another name; its robots go along.

@@ -16,10 +16,10 @@ THROTTLE_STEP: Final = timedelta(milliseconds=500)
 THROTTLE_DOUBLINGS: Final = 20
 
 
-def name_complaint(name: str) -> str | None:
+def name_complaint(name: str, *, noun: str = "Namespace") -> str | None:
     """Say what is wrong with a name of a namespace, team or robot; None when nothing is."""
     if len(name) not in NAME_LENGTHS:
-        return "Namespace must be between 2 and 255 characters in length"
+        return f"{noun} must be between 2 and 255 characters in length"
     # fullmatch and not match: `$` would let a trailing newline through.
     if _NAME.fullmatch(name) is None:
         return f"Namespace must match expression {NAME_EXPRESSION}"
@@ -32,7 +32,7 @@ def check_username(name: str, *, noun: str = "namespace") -> str:
     Raises:
         InvalidAccountName: with Quay's sentence.
     """
-    complaint = name_complaint(name)
+    complaint = name_complaint(name, noun="Team" if noun == "team name" else "Namespace")
     if complaint is not None:
         raise InvalidAccountName(f"Invalid {noun} {name}: {complaint}")
     return name

@@ -7,7 +7,7 @@ from typing import Final
 from hatoba.kernel.ids import random_text
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.accounts import policy, store, store_robots
-from hatoba.registry.accounts.errors import RobotExists, RobotUnknown
+from hatoba.registry.accounts.errors import RobotExists, RobotsDisallowed, RobotUnknown
 from hatoba.registry.accounts.models import Account, Robot
 from hatoba.registry.accounts.secrets import ColumnCipher
 from hatoba.registry.accounts.users import Users
@@ -36,6 +36,8 @@ class Robots:
     cipher: ColumnCipher
     lookups: Lookups
     audit: AuditLog
+    are_disallowed: bool
+    """ROBOTS_DISALLOW."""
 
     async def get(self, *, namespace: str, short_name: str) -> Robot:
         """Return a robot.
@@ -83,6 +85,8 @@ class Robots:
         Raises:
             InvalidAccountName, RobotExists: as the names say.
         """
+        if self.are_disallowed:
+            raise RobotsDisallowed
         policy.check_robot_name(short_name)
         username = f"{owner.username}+{short_name}"
         token = random_text(TOKEN_LENGTH)
@@ -137,7 +141,7 @@ class Robots:
         robot = await self.get(namespace=owner.username, short_name=short_name)
         async with self.database.begin() as connection:
             if await store_robots.is_mirroring(connection, robot_id=robot.account.id):
-                raise RobotExists(f"Robot {robot.account.username} is used by a repository mirror")
+                raise RobotExists("Robot is being used by a mirror")
             await store_robots.delete_robot(connection, robot_id=robot.account.id)
             entry = self._entry("delete_robot", owner, robot.account.username, actor)
             await self.audit.record(connection, entry)

@@ -212,6 +212,13 @@ async def logins_of(connection: AsyncConnection, *, account_id: int) -> list[tup
     return [(row.name, row.service_ident, row.metadata_json) for row in rows]
 
 
+async def remove_logins(connection: AsyncConnection, *, account_id: int) -> None:
+    """Remove linked external logins."""
+    await connection.execute(
+        delete(federated_logins).where(federated_logins.c.user_id == account_id)
+    )
+
+
 async def mark_deleted(
     connection: AsyncConnection, *, account: Account, replacement: str, queue_id: str, at: Any
 ) -> None:

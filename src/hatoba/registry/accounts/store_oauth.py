@@ -104,11 +104,11 @@ async def find_app_token(
 
 
 async def app_tokens_of(connection: AsyncConnection, *, account_id: int) -> list[Any]:
-    """Return the application-specific tokens of an account, newest first."""
+    """Return the application-specific tokens of an account, oldest first."""
     statement = (
         select(app_specific_auth_tokens)
         .where(app_specific_auth_tokens.c.user_id == account_id)
-        .order_by(app_specific_auth_tokens.c.id.desc())
+        .order_by(app_specific_auth_tokens.c.id)
     )
     return list((await connection.execute(statement)).all())
 

@@ -15,6 +15,7 @@ from hatoba.registry.api.problems import BadRequest, PlainBadRequest, Unsupporte
 Body = TypeVar("Body")
 
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_BOUND = re.compile(r"Expected `(?:int|float)` (>=|<=) (-?\d+)")
 _AT = re.compile(r" - at `\$([^`]*)`$")
 _EXPECTED = re.compile(r"Expected `([^`]*)`, got `")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
@@ -46,7 +47,7 @@ def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
             "The browser (or proxy) sent a request that this server could not understand."
         ) from error
     if decoded is None:
-        raise PlainBadRequest("Missing JSON body")
+        raise BadRequest("Missing JSON body")
     try:
         return msgspec.convert(decoded, into, strict=True)
     except msgspec.ValidationError as error:
@@ -59,18 +60,26 @@ def _complaint(message: str, decoded: Any, into: Any) -> str:
     missing = _MISSING.search(message)
     if missing:
         return f"'{missing.group(1)}' is a required property"
-    value = _value_at(decoded, path)
+    fault = _fault(message, into, path)
+    return message if fault is None else f"{_value_at(decoded, path)!r} {fault}"
+
+
+def _fault(message: str, into: Any, path: str) -> str | None:
+    """Say what is wrong with a value; None when msgspec's own words have to do."""
+    fault = None
     if message.startswith("Invalid enum value"):
-        return f"{value!r} is not one of {_choices(into, path)!r}"
-    if "length <=" in message:
-        return f"{value!r} is too long"
-    if "length >=" in message:
-        return f"{value!r} is too short"
-    expected = _EXPECTED.search(message)
-    if expected:
+        fault = f"is not one of {_choices(into, path)!r}"
+    elif "length <=" in message:
+        fault = "is too long"
+    elif "length >=" in message:
+        fault = "is too short"
+    elif bound := _BOUND.search(message):
+        side = "less than the minimum" if bound.group(1) == ">=" else "greater than the maximum"
+        fault = f"is {side} of {bound.group(2)}"
+    elif expected := _EXPECTED.search(message):
         names = [_TYPES.get(name, name) for name in expected.group(1).split(" | ")]
-        return f"{value!r} is not of type " + ", ".join(f"'{name}'" for name in names)
-    return message
+        fault = "is not of type " + ", ".join(f"'{name}'" for name in names)
+    return fault
 
 
 def _value_at(decoded: Any, path: str) -> Any:

@@ -224,16 +224,18 @@ def _refuse(call: Call, row: Row) -> Response | None:
     request, settings = call.request, call.rooms.settings
     changes = request.method not in {"GET", "HEAD", "OPTIONS"}
     if changes and not call.by_token and not call.sessions.accepts(request, call.session):
-        return _old_refusal(call, "CSRF token was invalid or missing.", status=403)
+        message = "CSRF token was invalid or missing."
+        if call.identity.account is not None:
+            message += f" (authorized: user {call.identity.account.username})"
+        return _old_refusal(message, status=403)
     if (
         not settings.feature_anonymous_access
         and call.identity.is_anonymous
         and not row.open_without_login
     ):
-        return _old_refusal(call, "Anonymous access is not allowed", status=401)
+        return _old_refusal("Anonymous access is not allowed", status=401)
     if settings.browser_api_calls_xhr_only and not changes and _is_bare_browser(request):
         return _old_refusal(
-            call,
             "API calls must be invoked with an X-Requested-With header if called from a browser",
             status=400,
         )
@@ -249,10 +251,8 @@ def _is_bare_browser(request: Request) -> bool:
     return any(name in agent for name in ("Mozilla/", "Opera/", "Chrome/", "Safari/"))
 
 
-def _old_refusal(call: Call, message: str, *, status: int) -> Response:
+def _old_refusal(message: str, *, status: int) -> Response:
     """Return Quay's oldest shape: JSON that says it is HTML."""
-    if call.identity.account is not None:
-        message += f" (authorized: user {call.identity.account.username})"
     return Response(
         json.dumps({"error": message}),
         status_code=status,
@@ -279,7 +279,8 @@ async def _permit(call: Call, row: Row) -> None:
     if account is None:
         raise AuthenticationRequired
     if needs in SCOPE_NEEDED and (account.is_robot or not call.identity.has(SCOPE_NEEDED[needs])):
-        raise PermissionDenied
+        # Who may not see himself is nobody to this route.
+        raise AuthenticationRequired if needs is Needs.USER_READ else PermissionDenied
     if needs is Needs.SUPERUSER and not call.rooms.access.has_superpower(call.identity):
         raise PermissionDenied
 

@@ -30,6 +30,10 @@ class BadRequest(InvalidInput):
     """A request that Quay answers with `invalid_request`."""
 
 
+class InvalidOwner(BadRequest):
+    """Somebody who cannot own what an account becomes."""
+
+
 class PlainBadRequest(InvalidInput):
     """A request that Quay answers with `{"message": ...}`."""
 
@@ -129,6 +133,8 @@ def problem(
 def answer(error: HatobaError, *, base_url: str, extra: JsonObject | None = None) -> JSONResponse:
     """Return the answer that stands for an error."""
     form = form_of(error)
+    if isinstance(error, InvalidOwner):
+        extra = {"reason": "invaliduser"}
     if form.kind is None:
         message: object = error.message
         if isinstance(error, BadParameter):

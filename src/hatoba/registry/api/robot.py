@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import JSONResponse, Response
 
 from hatoba.kernel.json import JsonObject, JsonValue
-from hatoba.registry.accounts.errors import InvalidAccountName, RobotExists
+from hatoba.registry.accounts.errors import InvalidAccountName, RobotExists, RobotsDisallowed
 from hatoba.registry.accounts.models import Account, Robot
 from hatoba.registry.accounts.robots import RobotGrants
 from hatoba.registry.api.call import Call, Needs, Row, no_content
@@ -96,7 +96,7 @@ async def create_robot(call: Call) -> Response:
             metadata=metadata,
             actor=call.identity.actor,
         )
-    except (InvalidAccountName, RobotExists) as error:
+    except (InvalidAccountName, RobotExists, RobotsDisallowed) as error:
         raise BadRequest(error.message) from error
     return JSONResponse(_with_metadata(robot), status_code=201)
 

@@ -179,6 +179,21 @@ async def delete_organization(call: Call) -> Response:
     return no_content()
 
 
+async def take_ownership(call: Call) -> JsonValue:
+    """Quay API: POST /api/v1/superuser/takeownership/<namespace>."""
+    namespace = await call.rooms.users.find_any(call.path("namespace"))
+    if namespace is None or namespace.is_robot:
+        raise HiddenNotFound("There is no such namespace")
+    if call.rooms.access.is_superuser(namespace):
+        raise BadRequest("Cannot take ownership of a superuser")
+    organizations, actor = call.rooms.organizations, call.identity.actor
+    if namespace.is_organization:
+        await organizations.take_over(namespace, owner=call.account, actor=actor)
+    else:
+        await organizations.convert(namespace, owner=call.account, actor=actor)
+    return {"namespace": namespace.username}
+
+
 async def show_status(_call: Call) -> JsonValue:
     """Quay API: GET /api/v1/superuser/registrystatus."""
     return {"provider_id": "file", "status": "ready"}
@@ -195,5 +210,6 @@ ROWS = (
     Row("GET", "/superuser/organizations/", list_organizations, _SU, is_fresh=True),
     Row("PUT", "/superuser/organizations/{name}", rename_organization, _SU, is_fresh=True),
     Row("DELETE", "/superuser/organizations/{name}", delete_organization, _SU, is_fresh=True),
+    Row("POST", "/superuser/takeownership/{namespace}", take_ownership, _SU, is_fresh=True),
     Row("GET", "/superuser/registrystatus", show_status, Needs.NOTHING),
 )

@@ -101,9 +101,7 @@ def _tag_name(call: Call) -> TagName:
 def _require_writable(call: Call) -> None:
     state = call.repository.state
     if state is not RepositoryState.NORMAL:
-        raise RepositoryReadOnly(
-            f"Repository is in read only or mirror mode: RepositoryState.{state.name}"
-        )
+        raise RepositoryReadOnly(f"Repository is in read only or mirror mode: {state.value}")
 
 
 async def put_tag(call: Call) -> Response:
@@ -114,7 +112,9 @@ async def put_tag(call: Call) -> Response:
     if wanted.expiration is not UNSET:
         end_ms = None if wanted.expiration is None else round(wanted.expiration * 1000)
         if end_ms is not None and end_ms <= milliseconds(call.rooms.clock.now()):
-            raise reject("The expiration has to lie in the future.")
+            raise reject(
+                "The browser (or proxy) sent a request that this server could not understand."
+            )
         await call.rooms.tagging.expire(place, tag=tag, end_ms=end_ms, actor=call.identity.actor)
     if wanted.manifest_digest is not UNSET:
         await call.rooms.tagging.point(

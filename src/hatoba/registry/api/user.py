@@ -7,13 +7,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import JSONResponse, Response
 
+from hatoba.kernel.errors import Conflict, InvalidInput
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.registry.access.models import Identity
 from hatoba.registry.access.scopes import Scope
-from hatoba.registry.accounts.errors import InvalidCredentials
+from hatoba.registry.accounts.errors import InvalidCredentials, InvalidPassword
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
-from hatoba.registry.api.problems import BadRequest, HiddenNotFound
+from hatoba.registry.api.problems import BadRequest, HiddenNotFound, InvalidOwner
 from hatoba.registry.api.views import (
     account_avatar,
     organization_avatar,
@@ -22,20 +23,27 @@ from hatoba.registry.api.views import (
 
 async def user_view(call: Call, account: Account) -> JsonObject:
     """Return an account as itself, a superuser or somebody else sees it."""
-    rooms = call.rooms
-    is_me = call.identity.account is not None and call.identity.account.id == account.id
+    access, identity = call.rooms.access, call.identity
+    is_me = identity.account is not None and identity.account.id == account.id
     view: JsonObject = {
         "anonymous": False,
         "username": account.username,
         "avatar": account_avatar(account),
     }
-    may_see = is_me and bool(call.identity.scopes & {Scope.READ_USER, Scope.ADMIN_USER})
-    if not may_see and not rooms.access.has_superpower(call.identity):
-        return view
-    prompts, logins = await rooms.users.details(account)
-    view |= {
+    if is_me and identity.has(Scope.ADMIN_USER):
+        view |= await _own_details(call, account)
+    if is_me and identity.has(Scope.READ_USER):
+        view["organizations"] = await _organizations(call, account)
+    if access.has_superpower(identity):
+        view["super_user"] = access.is_superuser(account)
+    return view
+
+
+async def _own_details(call: Call, account: Account) -> JsonObject:
+    prompts, logins = await call.rooms.users.details(account)
+    return {
         "can_create_repo": True,
-        "is_me": is_me,
+        "is_me": True,
         "verified": account.verified,
         "email": account.email,
         "logins": [
@@ -53,39 +61,36 @@ async def user_view(call: Call, account: Account) -> JsonObject:
         "location": account.location,
         "is_free_account": not account.has_billing,
         "has_password_set": account.password_hash is not None,
-        "organizations": await _organizations(call, account),
     }
-    if is_me and rooms.access.has_superpower(call.identity):
-        view["super_user"] = True
-    return view
 
 
 async def _organizations(call: Call, account: Account) -> list[JsonObject]:
-    mine = await call.rooms.users.organizations_of(account)
     shown = [
-        {
-            "name": organization.username,
-            "avatar": organization_avatar(organization),
-            "can_create_repo": bool(roles & {"admin", "creator"}),
-            "public": organization.username in call.rooms.settings.public_namespaces,
-            "is_org_admin": "admin" in roles,
-            "preferred_namespace": not organization.has_billing,
-        }
-        for organization, roles in mine
+        _membership(call, organization, roles)
+        for organization, roles in await call.rooms.users.organizations_of(account)
     ]
     names = {organization["name"] for organization in shown}
     for name in call.rooms.settings.public_namespaces:
         organization = await call.rooms.organizations.find(name)
         if organization is not None and name not in names:
-            shown.append(
-                {
-                    "name": name,
-                    "avatar": organization_avatar(organization),
-                    "can_create_repo": False,
-                    "public": True,
-                }
-            )
+            shown.append(_membership(call, organization, set()))
     return shown
+
+
+def _membership(call: Call, organization: Account, roles: set[str]) -> JsonObject:
+    view: JsonObject = {
+        "name": organization.username,
+        "avatar": organization_avatar(organization),
+        "can_create_repo": bool(roles & {"admin", "creator"})
+        and call.identity.has(Scope.CREATE_REPO),
+        "public": organization.username in call.rooms.settings.public_namespaces,
+    }
+    if call.identity.has(Scope.ADMIN_USER):
+        view |= {
+            "is_org_admin": "admin" in roles,
+            "preferred_namespace": organization.has_billing,
+        }
+    return view
 
 
 async def show_me(call: Call) -> JsonValue:
@@ -124,12 +129,15 @@ async def create_me(call: Call) -> Response:
     existing = await call.rooms.users.find_any(wanted.username)
     if existing is not None:
         raise BadRequest("The username already exists")
-    account = await call.rooms.users.create(
-        username=wanted.username,
-        password=wanted.password,
-        email=email,
-        actor=call.identity.actor,
-    )
+    try:
+        account = await call.rooms.users.create(
+            username=wanted.username,
+            password=wanted.password,
+            email=email,
+            actor=call.identity.actor,
+        )
+    except (InvalidInput, Conflict) as error:
+        raise BadRequest(error.message) from error
     call.identity = _signed_in(call, account)
     response = JSONResponse(await user_view(call, account))
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
@@ -155,14 +163,8 @@ class ChangeUserIn(msgspec.Struct):
     location: str | UnsetType | None = UNSET
 
 
-PROFILE = (
-    "invoice_email",
-    "invoice_email_address",
-    "given_name",
-    "family_name",
-    "company",
-    "location",
-)
+INVOICES = ("invoice_email", "invoice_email_address")
+PROFILE = (*INVOICES, "given_name", "family_name", "company", "location")
 
 
 async def change_me(call: Call) -> Response:
@@ -172,9 +174,13 @@ async def change_me(call: Call) -> Response:
     if wanted.tag_expiration_s is not UNSET:
         check_tag_expiration(call, wanted.tag_expiration_s)
     if wanted.email is not UNSET and wanted.email != account.email:
-        account = await users.set_email(account, email=wanted.email, actor=actor)
+        try:
+            account = await users.set_email(account, email=wanted.email, actor=actor)
+        except (InvalidInput, Conflict) as error:
+            raise BadRequest(error.message) from error
+    shown = PROFILE if call.rooms.settings.feature_user_metadata else INVOICES
     changes: dict[str, Any] = {
-        name: value for name in PROFILE if (value := getattr(wanted, name)) is not UNSET
+        name: value for name in shown if (value := getattr(wanted, name)) is not UNSET
     }
     if wanted.tag_expiration_s is not UNSET:
         changes["removed_tag_expiration_s"] = wanted.tag_expiration_s
@@ -182,7 +188,10 @@ async def change_me(call: Call) -> Response:
         account = await users.set_profile(account, changes=changes, actor=actor)
     if wanted.password is UNSET:
         return JSONResponse(await user_view(call, account))
-    account = await users.set_password(account, password=wanted.password, actor=actor)
+    try:
+        account = await users.set_password(account, password=wanted.password, actor=actor)
+    except InvalidPassword as error:
+        raise BadRequest(error.message) from error
     response = JSONResponse(await user_view(call, account))
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
     return response
@@ -206,6 +215,30 @@ async def delete_me(call: Call) -> Response:
     """Quay API: DELETE /api/v1/user/."""
     await call.rooms.deletion.delete(call.account, actor=call.identity.actor)
     return no_content()
+
+
+class ConvertIn(msgspec.Struct):
+    """Body of POST /user/convert."""
+
+    adminUser: str  # noqa: N815 -- the public key
+    adminPassword: str  # noqa: N815 -- the public key
+
+
+async def convert_me(call: Call) -> Response:
+    """Quay API: POST /api/v1/user/convert: the caller becomes an organization."""
+    wanted = await call.body(ConvertIn)
+    try:
+        owner = await call.rooms.credentials.check_password(
+            username=wanted.adminUser, password=wanted.adminPassword
+        )
+    except InvalidCredentials as error:
+        raise InvalidOwner("The admin user credentials are not valid") from error
+    if owner.id == call.account.id:
+        raise InvalidOwner("The admin user is not valid")
+    await call.rooms.organizations.convert(call.account, owner=owner, actor=call.identity.actor)
+    response = JSONResponse({"success": True})
+    call.sessions.write(response, call.sessions.log_in(owner.uuid), tell_token=True)
+    return response
 
 
 class PasswordIn(msgspec.Struct):
@@ -232,5 +265,6 @@ ROWS = (
     Row("PUT", "/user/", change_me, Needs.USER_ADMIN, is_fresh=True),
     Row("DELETE", "/user/", delete_me, Needs.USER_ADMIN, is_fresh=True),
     Row("GET", "/users/{username}", show_user, Needs.NOTHING),
+    Row("POST", "/user/convert", convert_me, Needs.USER_ADMIN),
     Row("POST", "/user/clientkey", make_client_key, Needs.USER_ADMIN),
 )

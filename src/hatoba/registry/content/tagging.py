@@ -5,7 +5,7 @@ same rules: a tag has one living row, and its rows never end at the same moment.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ class TagFilter:
     limit: int = 50
 
 
+ConfigReader = Callable[[str], Awaitable[bytes | None]]
+"""Returns the bytes of an image's configuration; None where they are not here or too many."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Tagging:
     """Tags and manifests for the REST API."""
@@ -100,6 +104,7 @@ class Tagging:
     clock: Clock
     lookups: Lookups
     audit: AuditLog
+    read_config: ConfigReader | None = None
 
     async def history(self, place: TagPlace, wanted: TagFilter) -> tuple[list[TagView], bool]:
         """Return a page of the history, newest first, and whether there is more."""
@@ -151,6 +156,19 @@ class Tagging:
             config_media_type=row.config_media_type,
             layers_size_bytes=row.layers_compressed_size or 0,
         )
+
+    async def history_of(self, manifest: ManifestView) -> list[JsonObject]:
+        """Return what an image's configuration tells of its making, base first; or nothing."""
+        digest = (manifest.parsed.get("config") or {}).get("digest")
+        if self.read_config is None or manifest.is_index or not isinstance(digest, str):
+            return []
+        content = await self.read_config(digest)
+        try:
+            decoded = json.loads(content or b"{}")
+        except ValueError:
+            return []
+        history = decoded.get("history") if isinstance(decoded, dict) else None
+        return [entry for entry in history or [] if isinstance(entry, dict)]
 
     async def point(
         self,

@@ -22,7 +22,7 @@ from hatoba.registry.repositories.models import ListedRepository, Repository, Re
 from hatoba.sql.engine import Database
 
 PAGE_SIZE: Final = 100
-STATISTICS_DAYS: Final = 92
+STATISTICS_DAYS: Final = 91
 POPULARITY_PERIOD: Final = timedelta(days=7)
 QUEUE_DELAY: Final = timedelta(minutes=1)
 RETRIES: Final = 5
@@ -273,13 +273,18 @@ class Repositories:
         async with self.database.begin() as connection:
             await store.remove_star(connection, account_id=account_id, repository_id=repository.id)
 
+    async def mirror_robot_id(self, repository: Repository) -> int | None:
+        """Return the account that pushes into a mirror; None where there is no mirror."""
+        async with self.database.read() as connection:
+            return await store.mirror_robot_id(connection, repository_id=repository.id)
+
     async def statistics(self, repository: Repository) -> list[tuple[date, int]]:
-        """Return the number of actions of each of the last 92 days, oldest first."""
+        """Return the number of actions of each of the 91 days before today, newest first."""
         today = self._today()
-        first = today - timedelta(days=STATISTICS_DAYS - 1)
+        first = today - timedelta(days=STATISTICS_DAYS)
         async with self.database.read() as connection:
             counts = await store.action_counts(connection, repository_id=repository.id, since=first)
-        days = [first + timedelta(days=offset) for offset in range(STATISTICS_DAYS)]
+        days = [today - timedelta(days=offset + 1) for offset in range(STATISTICS_DAYS)]
         return [(day, counts.get(day, 0)) for day in days]
 
     async def _change(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.accounts.models import Account, AccountKind
 from hatoba.registry.db.lookups import Lookups
+from hatoba.registry.db.tables.mirrors import repo_mirror_configs
 from hatoba.registry.db.tables.repositories import (
     deleted_repositories,
     repositories,
@@ -249,6 +250,14 @@ async def action_counts(
         repository_action_counts.c.date >= since,
     )
     return {row[0]: row[1] for row in await connection.execute(statement)}
+
+
+async def mirror_robot_id(connection: AsyncConnection, *, repository_id: int) -> int | None:
+    """Return the robot of a repository's mirror."""
+    statement = select(repo_mirror_configs.c.internal_robot_id).where(
+        repo_mirror_configs.c.repository_id == repository_id
+    )
+    return (await connection.execute(statement)).scalar_one_or_none()
 
 
 async def starred_among(

@@ -150,7 +150,8 @@ async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant
     )
     role = await rooms.access.role_in(identity, facts)
     actions = []
-    if "push" in wanted.actions and role >= Role.WRITE and _takes_pushes(rooms, repository):
+    wants_push = "push" in wanted.actions and role >= Role.WRITE
+    if wants_push and await _takes_pushes(rooms, identity, repository):
         actions.append("push")
     if "pull" in wanted.actions and role >= Role.READ:
         actions.append("pull")
@@ -159,10 +160,15 @@ async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant
     return Grant(name=wanted.shown, actions=tuple(actions))
 
 
-def _takes_pushes(rooms: Rooms, repository: Repository | None) -> bool:
-    settings = rooms.settings
-    if settings.disable_pushes or settings.registry_state == "readonly" or repository is None:
+async def _takes_pushes(rooms: Rooms, identity: Identity, repository: Repository | None) -> bool:
+    """Say whether a repository takes pushes at all, or from the robot of its mirror alone.
+
+    That the whole registry takes none is for the push itself to say, with the reason.
+    """
+    if repository is None:
         return False
+    if repository.state is RepositoryState.MIRROR and identity.account is not None:
+        return await rooms.repositories.mirror_robot_id(repository) == identity.account.id
     return repository.state is RepositoryState.NORMAL
 
 
