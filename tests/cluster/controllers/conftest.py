@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from hatoba.cluster.api.assembly import Api, open_api
 from hatoba.cluster.api.local import LocalObjects
@@ -25,6 +26,7 @@ from hatoba.cluster.objects import (
 )
 from hatoba.kernel.clock import Clock, rfc3339
 from hatoba.kernel.errors import Conflict, NotFound
+from hatoba.kernel.json import JsonObject
 
 NAMESPACE = "shop"
 NODE = "node1"
@@ -38,10 +40,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.elapsed = 0.0
         super().__init__(_JumpingSelector(self))
 
+    @override
     def time(self) -> float:
         return self.elapsed
 
-    def run_in_executor(self, executor, func, *args):
+    @override
+    def run_in_executor(self, executor, func, *args):  # type: ignore[override]  # same at run time
         # A thread's work takes time that this clock knows nothing of: do it at once.
         future = self.create_future()
         try:
@@ -56,6 +60,7 @@ class _JumpingSelector(selectors.SelectSelector):
         super().__init__()
         self._loop = loop
 
+    @override
     def select(self, timeout=None):
         ready = super().select(0)
         if ready or timeout is None or timeout <= 0:
@@ -67,9 +72,11 @@ class _JumpingSelector(selectors.SelectSelector):
 class LoopClock(Clock):
     """The time of the running loop, as wall clock."""
 
+    @override
     def now(self) -> datetime:
         return START + timedelta(seconds=self.monotonic())
 
+    @override
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -164,7 +171,7 @@ class Machine:
         status = pod.get("status") or {}
         kept = [item for item in status.get("conditions") or [] if item["type"] == "PodScheduled"]
         address = status.get("podIP") or f"127.1.0.{self._next}"
-        state = {"running": {"startedAt": now}}
+        state: JsonObject = {"running": {"startedAt": now}}
         if phase in {"Failed", "Succeeded"}:
             code = 0 if phase == "Succeeded" else 1
             state = {"terminated": {"exitCode": code, "startedAt": now, "finishedAt": now}}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster.controllers.conftest import Cluster, Machine
+from typing_extensions import override
 
 from hatoba.cluster.objects import EVENTS, NAMESPACES, PODS, ResourceName
 from hatoba.kernel.errors import Conflict, HatobaError, NotFound
@@ -85,6 +86,7 @@ class Recording:
 class RecordedMachine(Machine):
     """Runs pods as long as their commands say."""
 
+    @override
     async def _start(self, pod):
         uid = pod["metadata"]["uid"]
         if uid in self._seen:
@@ -124,6 +126,7 @@ class RecordedMachine(Machine):
                     continue
             return
 
+    @override
     async def _look(self, pod):
         meta = pod["metadata"]
         if meta.get("deletionTimestamp"):

@@ -4,12 +4,13 @@ import pytest
 from tests.cluster.controllers.conftest import NAMESPACE, deployment
 
 from hatoba.cluster.objects import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS
+from hatoba.kernel.json import JsonObject
 
 pytestmark = pytest.mark.anyio
 
 
 def config_map(name, *owners, finalizers=()):
-    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+    made: JsonObject = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
     if owners:
         made["metadata"]["ownerReferences"] = list(owners)
     if finalizers:

@@ -8,6 +8,7 @@ from tests.cluster.controllers.test_claims import claim
 from tests.cluster.controllers.test_deployment import is_complete, set_image
 from tests.cluster.controllers.test_endpoints import ready, service
 from tests.cluster.controllers.test_job import has, job
+from typing_extensions import override
 
 from hatoba.cluster.api.local import LocalObjects
 from hatoba.cluster.controllers.run import run_controllers
@@ -49,14 +50,17 @@ class Failing(LocalObjects):
             deed.close()
         raise Unavailable("injected")
 
+    @override
     async def create(self, resource, obj, *, manager, subresource=""):
         deed = super().create(resource, obj, manager=manager, subresource=subresource)
         return await self._guarded(deed, manager)
 
+    @override
     async def update(self, resource, obj, *, manager, subresource=""):
         deed = super().update(resource, obj, manager=manager, subresource=subresource)
         return await self._guarded(deed, manager)
 
+    @override
     async def delete(self, resource, name, namespace, **more):
         manager = "kubelet" if more.get("grace_seconds") == 0 else "controllers"
         return await self._guarded(super().delete(resource, name, namespace, **more), manager)

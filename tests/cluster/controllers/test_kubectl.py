@@ -98,7 +98,7 @@ class Kubectl:
         )
         async with asyncio.timeout(40):
             out, err = await process.communicate(stdin.encode())
-        return process.returncode, out.decode(), err.decode()
+        return process.returncode or 0, out.decode(), err.decode()
 
 
 @pytest.fixture

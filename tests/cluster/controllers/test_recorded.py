@@ -12,6 +12,7 @@ from tests.cluster.controllers.replay import (
     Replay,
     differences,
 )
+from typing_extensions import override
 
 from hatoba.cluster.controllers.claims import STANDARD, STORAGE_CLASSES
 from hatoba.cluster.objects import DEPLOYMENTS
@@ -46,6 +47,7 @@ class Scenario:
     tolerated: tuple = ()
     """Patterns of differences that are right, with the reason beside each."""
 
+    @override
     def __str__(self):
         return self.name
 

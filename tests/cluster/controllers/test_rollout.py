@@ -171,6 +171,7 @@ def test_the_oldest_equal_set_is_the_new_one():
 
     new, old = split(made, sets)
 
+    assert new is not None
     assert new["metadata"]["name"] == "1"
     assert [item["metadata"]["name"] for item in old] == ["2", "3"]
 

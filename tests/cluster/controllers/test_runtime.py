@@ -1,9 +1,12 @@
 """Queues, caches, events: the frame of all controllers."""
 
 import asyncio
+from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.cluster.controllers.conftest import LoopClock, VirtualLoop, deployment
+from typing_extensions import override
 
 from hatoba.cluster.api.assembly import open_api
 from hatoba.cluster.api.local import LocalObjects
@@ -14,7 +17,9 @@ from hatoba.cluster.controllers.expiry import EventExpiry
 from hatoba.cluster.controllers.informer import Informer, Informers
 from hatoba.cluster.controllers.queue import WorkQueue
 from hatoba.cluster.controllers.runtime import Context, Controller, supervise
+from hatoba.cluster.controllers.settings import ControllerSettings
 from hatoba.cluster.controllers.values import Key, name_of
+from hatoba.cluster.node import Node
 from hatoba.cluster.objects import CONFIG_MAPS, DEPLOYMENTS, EVENTS, NAMESPACES
 from hatoba.kernel.errors import Unavailable
 
@@ -136,7 +141,9 @@ async def test_an_expired_watch_lists_again_without_losing_a_change(objects):
     await objects.create(CONFIG_MAPS, config_map(), manager="test")
     objects.watch = watch
     informer, seen = Informer(objects, CONFIG_MAPS), []
-    informer.subscribe(lambda old, new: seen.append(name_of(new) if new else f"-{name_of(old)}"))
+    informer.subscribe(
+        lambda old, new: seen.append(name_of(new) if new else f"-{name_of(old or {})}")
+    )
     task = asyncio.create_task(informer.run())
     await asyncio.sleep(60)
     task.cancel()
@@ -151,14 +158,17 @@ class Flaky(Controller):
         super().__init__(context)
         self.looks = []
 
+    @override
     def sources(self):
         return {CONFIG_MAPS: lambda obj: (Key("n", name_of(obj)),)}
 
+    @override
     async def prepare(self):
         self.starts = getattr(self, "starts", 0) + 1
         if self.starts == 1:
             raise RuntimeError("not today")
 
+    @override
     async def reconcile(self, key):
         self.looks.append(key.name)
         if key == A and self.looks.count("a") < 3:
@@ -171,9 +181,9 @@ async def test_a_failing_controller_starts_again_and_a_failing_key_comes_back(ob
         objects=objects,
         informers=informers,
         sink=EventSink(objects, clock),
-        node=None,
+        node=cast("Node", None),
         clock=clock,
-        settings=None,
+        settings=ControllerSettings(node_name="n", volumes=Path("volumes")),
     )
     await objects.create(CONFIG_MAPS, config_map(), manager="test")
     await objects.create(CONFIG_MAPS, config_map("b"), manager="test")
