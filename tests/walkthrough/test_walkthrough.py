@@ -6,6 +6,9 @@ The tests of this file tell one story and run in order: each one starts where th
 import base64
 import json
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from tests.walkthrough.embedded import NAMESPACE, REGISTRY, need
@@ -296,9 +299,11 @@ def test_a_multi_layer_image_and_an_index_survive_skopeo(story):
     )
 
 
-def test_podman_logs_in_pushes_and_pulls(story):
+def test_podman_logs_in_pushes_and_pulls(story, request):
     need("podman")
-    store = story.directory / "podman"
+    # podman refuses long paths for its run-time files.
+    store = Path(tempfile.mkdtemp(prefix="podman-"))
+    request.addfinalizer(lambda: shutil.rmtree(store, ignore_errors=True))
     podman = f"podman --root {store}/root --runroot {store}/run --storage-driver vfs"
     auth = f"--authfile {store}/auth.json --tls-verify=false"
     home = story.home
