@@ -1,7 +1,8 @@
 """`hatoba up`: from nothing to a registry that people push to."""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,12 +10,16 @@ import click
 from rich.console import Console
 
 import hatoba
+from hatoba.cli.local_api import LocalApi
 from hatoba.cluster.catalog.programs import find_program
 from hatoba.cluster.home import Home, find_home
 from hatoba.cluster.kubelet.names import find_wrapper
 from hatoba.cluster.lifecycle import ClusterNotStarted, cluster_state, start_cluster
 from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
+from hatoba.kernel.json import JsonObject
 
+_PODS_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.3
 _SERVERS: Final = (("postgres", "postgresql"), ("redis-server", "redis-server"))
 
 
@@ -76,6 +81,8 @@ def bring_up(
         with console.status("starting the cluster"):
             state = start_cluster(home, api_port=api_port)
         console.print(f"cluster   started, in {home.root}", highlight=False)
+        with console.status("waiting for the pods of the last time"):
+            wait_for_pods(LocalApi.from_kubeconfig(home.kubeconfig), seconds=_PODS_SECONDS)
     # Imported late: kubernetes' models take longer to load than the cluster to start.
     from hatoba.cli.deploying import deploy  # noqa: PLC0415
 
@@ -90,6 +97,27 @@ def bring_up(
         console.print(f"export KUBECONFIG={home.kubeconfig}", highlight=False)
 
 
+def wait_for_pods(api: LocalApi, *, seconds: float) -> None:
+    """Wait while pods that ran before the cluster was stopped come up again.
+
+    Until then what the operator last wrote of them is not true any more. Pods that do not come up
+    in time are told of by what follows.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if all(_is_well(pod) for pod in api.items("/api/v1/pods")):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_well(pod: JsonObject) -> bool:
+    status = pod.get("status") or {}
+    if status.get("phase") in {"Succeeded", "Failed"}:
+        return True
+    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    return conditions.get("Ready") == "True"
+
+
 def check_machine(*, needs_servers: bool) -> None:
     """Find out early what is missing on this machine.
 
@@ -100,10 +128,10 @@ def check_machine(*, needs_servers: bool) -> None:
     if sys.platform != "linux":
         raise Unsupported("the embedded cluster runs on Linux only; the operator runs anywhere")
     problems = []
-    for check in (
-        find_wrapper,
-        *(_server_check(*server) for server in _SERVERS if needs_servers),
-    ):
+    checks: list[Callable[[], object]] = [find_wrapper]
+    if needs_servers:
+        checks += [_server_check(program, package) for program, package in _SERVERS]
+    for check in checks:
         try:
             check()
         except HatobaError as error:
@@ -112,7 +140,7 @@ def check_machine(*, needs_servers: bool) -> None:
         raise Unavailable("; ".join(problems))
 
 
-def _server_check(program: str, package: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _server_check(program: str, package: str) -> Callable[[], object]:
     return lambda: find_program(program, package=package)
 
 

@@ -1,7 +1,7 @@
-"""The cluster's certificate authority, its certificates, the administrator's token and kubeconfig."""
+"""The cluster's certificate authority, its certificates, the admin's token and kubeconfig."""
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 import secrets
 import ssl
@@ -18,11 +18,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hatoba.cluster.home import Home, write_private
 from hatoba.kernel.clock import Clock
 
-_YEARS: Final = datetime.timedelta(days=3650)
-_LEAF: Final = datetime.timedelta(days=397)
+_YEARS: Final = dt.timedelta(days=3650)
+_LEAF: Final = dt.timedelta(days=397)
 """What browsers accept of a server's certificate."""
-_RENEW: Final = datetime.timedelta(days=30)
-_BACKDATED: Final = datetime.timedelta(hours=1)
+_RENEW: Final = dt.timedelta(days=30)
+_BACKDATED: Final = dt.timedelta(hours=1)
 API_NAMES: Final = (
     "localhost",
     "kubernetes",
@@ -93,7 +93,7 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     clock: Clock,
-    lifetime: datetime.timedelta,
+    lifetime: dt.timedelta,
 ) -> x509.CertificateBuilder:
     now = clock.now()
     return (

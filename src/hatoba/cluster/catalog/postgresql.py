@@ -103,7 +103,7 @@ class Contract:
 
     def fingerprint(self, salt: str) -> str:
         """Return what tells whether passwords changed, and nothing about them."""
-        text = "\0".join((self.user, self.password, self.admin_password))
+        text = f"{self.user}\0{self.password}\0{self.admin_password}"
         return (
             salt + "$" + hashlib.scrypt(text.encode(), salt=salt.encode(), n=2**12, r=8, p=1).hex()
         )

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 _USAGE_PERIOD: Final = 10.0
 _REFRESH_PAUSE: Final = 0.2
+_TOKENS_PERIOD: Final = 600.0
 
 
 class Kubelet(Node):
@@ -91,7 +92,7 @@ class Kubelet(Node):
         worker = PodWorker(self._context, pod)
         self._workers[worker.uid] = worker
         worker.update(pod)
-        self._tasks[worker.uid] = asyncio.create_task(self._guard(worker), name=worker.label)
+        self._tasks[worker.uid] = asyncio.create_task(self._guard(worker), name=worker.local.label)
 
     async def _guard(self, worker: PodWorker) -> None:
         """Run a worker; a fault in it costs its pod a new start, never the node."""
@@ -100,7 +101,7 @@ class Kubelet(Node):
             try:
                 await worker.run()
             except Exception:
-                log.exception("pod.crashed", pod=worker.label, pause=pause)
+                log.exception("pod.crashed", pod=worker.local.label, pause=pause)
             else:
                 self._workers.pop(worker.uid, None)
                 self._tasks.pop(worker.uid, None)
@@ -133,16 +134,19 @@ class Kubelet(Node):
         self._changed.set()
 
     async def _refresh(self) -> None:
-        """Bring volumes up to date after changes, several at once."""
+        """Bring volumes up to date after changes, several at once, and from time to time: tokens."""
         while True:
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(_TOKENS_PERIOD):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._stale |= {worker.local.namespace for worker in self._workers.values()}
             await asyncio.sleep(_REFRESH_PAUSE)
             self._changed.clear()
             stale, self._stale = self._stale, set()
             for worker in list(self._workers.values()):
                 # "" stands for what has no namespace: volumes of claims.
-                if "" in stale or worker.pod["metadata"]["namespace"] in stale:
-                    worker.wake()
+                if "" in stale or worker.local.namespace in stale:
                     worker.refresh()
 
     def _shims(self) -> dict[ContainerKey, int]:
@@ -210,7 +214,7 @@ def _attempt(runner: ContainerRunner, pod: str, request: LogRequest) -> Attempt:
             )
         return before
     if runner.attempt is None:
-        state = runner.view().state
+        state = runner.life.state
         reason = state.reason if isinstance(state, Waiting) else ""
         told = {
             "ErrImagePull": "trying and failing to pull image",

@@ -7,7 +7,6 @@ the shim (`shim.py` describes them).
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -31,6 +30,8 @@ log = structlog.get_logger()
 SHIM: Final = Path(__file__).with_name("shim.py")
 LOG_LIMIT: Final = 10 << 20
 _START_SECONDS: Final = 30.0
+_SWEEPS: Final = 50
+_SWEEP_PAUSE: Final = 0.05
 
 
 class StartFailed(HatobaError):
@@ -129,6 +130,14 @@ class Attempt:
                 pause = min(pause * 1.5, 0.1)
         return started
 
+    async def settled(self) -> Started | None:
+        """Return the program that somebody else's start of this attempt led to, None for none."""
+        for _ in range(_SWEEPS):
+            if (started := self.started()) is not None or self._failure() is not None:
+                return started
+            await asyncio.sleep(_SWEEP_PAUSE)
+        return None
+
     def _complaint(self) -> str:
         text = (self.directory / "shim.log").read_text(errors="replace").strip()
         return text.rpartition("\n")[2] or "the container's parent process died"
@@ -163,9 +172,11 @@ class Attempt:
         processes.reap(started.shim.pid)
         ended = self.ended()
         if ended is None:
-            # Without its shim nobody can tell how it ended; the kernel has killed it with the shim.
+            # Without its shim nobody can tell how it ended; the kernel has killed it with the shim,
+            # but not what it had started.
             self.kill(started)
             await processes.wait_ended(started.program)
+            await self._sweep(started.program.pid)
             ended = Ended(code=137, signal=signal.SIGKILL, finished_at=clock.now().timestamp())
             write_private(self.directory / "exit.json", json.dumps(asdict(ended)))
         return ended
@@ -183,17 +194,18 @@ class Attempt:
         return processes.signal_process(started.program, number)
 
     def kill(self, started: Started) -> None:
-        """Kill the first process; the shim sweeps up the others, or the group goes with it."""
-        if not self.send(started, signal.SIGKILL) and not processes.is_alive(started.shim):
-            self._kill_session(started.program.pid)
+        """Kill the first process; the shim sweeps up the others, or they are killed with it."""
+        self.send(started, signal.SIGKILL)
+        if not processes.is_alive(started.shim):
+            processes.kill_session(started.program.pid)
 
-    def _kill_session(self, leader: int) -> None:
-        for stat in processes.snapshot().values():
-            try:
-                if os.getsid(stat.pid) == leader and stat.pid != leader:
-                    os.kill(stat.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
+    async def _sweep(self, leader: int) -> None:
+        """Kill the processes of a session until none is left: they may be starting others."""
+        for _ in range(_SWEEPS):
+            if not processes.kill_session(leader):
+                return
+            await asyncio.sleep(_SWEEP_PAUSE)
+        log.warning("container.leftovers", session=leader)
 
     def forget(self) -> None:
         """Remove the record and the log."""

@@ -113,6 +113,17 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
+def kill_session(leader: int) -> int:
+    """Kill every process of a session; return how many there were."""
+    found = 0
+    for stat in snapshot().values():
+        with suppress(ProcessLookupError, PermissionError):
+            if stat.state not in "ZX" and os.getsid(stat.pid) == leader:
+                os.kill(stat.pid, signal.SIGKILL)
+                found += 1
+    return found
+
+
 def snapshot() -> dict[int, ProcessStat]:
     """Read the whole process table in one pass."""
     found = {}

@@ -110,9 +110,10 @@ def phase_of(view: PodView) -> Phase:
     if view.reason:
         return "Failed"
     policy = view.pod["spec"].get("restartPolicy", "Always")
-    init = _init_phase(view, policy)
-    if init is not None:
-        return init
+    return _init_phase(view, policy) or _main_phase(view, policy)
+
+
+def _main_phase(view: PodView, policy: str) -> Phase:
     ended = [one for one in view.containers if isinstance(one.state, Terminated)]
     if len(ended) == len(view.containers) and ended and (view.is_stopped or policy != "Always"):
         if all(one.has_succeeded for one in ended):
@@ -202,22 +203,17 @@ def _conditions(
         "Ready": _readiness(view, ready),
         "ContainersReady": _readiness(view, ready),
     }
-    conditions = []
-    for kind in _OWN_CONDITIONS:
-        is_true, reason, message = found[kind]
-        conditions.append(_condition(kind, is_true, reason, message, former.get(kind), now))
+    conditions = [
+        _condition(kind, found[kind], former=former.get(kind), now=now) for kind in _OWN_CONDITIONS
+    ]
     others = [condition for condition in before if condition["type"] not in _OWN_CONDITIONS]
     return conditions + others
 
 
 def _condition(
-    kind: str,
-    is_true: bool,
-    reason: str,
-    message: str,
-    former: JsonObject | None,
-    now: str,
+    kind: str, verdict: tuple[bool, str, str], *, former: JsonObject | None, now: str
 ) -> JsonObject:
+    is_true, reason, message = verdict
     text = "True" if is_true else "False"
     since = former["lastTransitionTime"] if former and former["status"] == text else now
     condition: JsonObject = {

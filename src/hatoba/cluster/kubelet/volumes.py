@@ -66,7 +66,7 @@ class VolumeSet:
         return found
 
     def _one(self, volume: JsonObject) -> Path:
-        path = self.directory / volume["name"]
+        path: Path = self.directory / volume["name"]
         if any(kind in volume for kind in _PAYLOADS):
             write_payload(path, self._payload(volume), owner=self.owner)
             return path
