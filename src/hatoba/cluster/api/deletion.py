@@ -65,7 +65,7 @@ class Remover:
             metadata.pop("finalizers", None)
         if not (finalizers or grace or stays):
             return self._end(key, marked, deletion), True
-        self._mark(metadata, grace)
+        self._mark(metadata, None if stays else grace)
         if is_finished(marked):
             return self._end(key, marked, deletion), True
         if deletion.dry_run or marked == obj:
@@ -75,7 +75,11 @@ class Remover:
     def _end(self, key: Key, marked: JsonObject, deletion: Deletion) -> JsonObject:
         return marked if deletion.dry_run else self._store.remove(key)
 
-    def _mark(self, metadata: JsonObject, grace: int) -> None:
+    def _mark(self, metadata: JsonObject, grace: int | None) -> None:
+        if grace is None:
+            # Namespaces and CRDs say nothing of grace: their own controllers end them.
+            metadata.setdefault("deletionTimestamp", rfc3339(self._clock.now()))
+            return
         if not metadata.get("deletionTimestamp"):
             moment = self._clock.now() + timedelta(seconds=grace)
             metadata["deletionTimestamp"] = rfc3339(moment)

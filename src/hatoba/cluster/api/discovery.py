@@ -4,6 +4,8 @@ Spec: Kubernetes API concepts, "API Discovery"; both the aggregated form (kubect
 and the older one of a document per group version.
 """
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -113,8 +115,10 @@ def _legacy(resource: Resource) -> Iterable[JsonObject]:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    if not resource.is_virtual:
+        entry["storageVersionHash"] = _storage_hash(resource)
     yield entry
-    for name in sorted(resource.subresources):
+    for name in _ordered(resource):
         yield {
             "name": f"{resource.plural}/{name}",
             "singularName": "",
@@ -122,6 +126,17 @@ def _legacy(resource: Resource) -> Iterable[JsonObject]:
             "kind": resource.kind,
             **_SUBRESOURCES[name],
         }
+
+
+def _ordered(resource: Resource) -> list[str]:
+    """Return the subresources as a real server lists them."""
+    return sorted(resource.subresources, reverse=resource.is_custom)
+
+
+def _storage_hash(resource: Resource) -> str:
+    """Return the digest by which clients notice that objects are stored in another version."""
+    text = f"{resource.group}/{resource.storage_version}/{resource.kind}"
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 
 def aggregated(registry: Registry, *, core: bool, version: str) -> JsonObject:
@@ -176,6 +191,6 @@ def _aggregate(resource: Resource) -> JsonObject:
                 },
                 "verbs": _SUBRESOURCES[name]["verbs"],
             }
-            for name in sorted(resource.subresources)
+            for name in _ordered(resource)
         ]
     return entry

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -139,7 +140,7 @@ class Handlers:
         document = _checked(body, exchange)
         if exchange.target.name:
             document.setdefault("metadata", {}).setdefault("name", exchange.target.name)
-        write.warnings.extend(_duplicates(body))
+        write = replace(write, duplicates=_duplicates(body))
         made = self._api.writer.create(
             exchange.resource, document, exchange.target.namespace, write=write
         )
@@ -161,6 +162,7 @@ class Handlers:
         write = self._write(exchange, "UpdateOptions")
         document = _checked(body, exchange, scale=exchange.target.subresource == "scale")
         _check_names(document, exchange)
+        write = replace(write, duplicates=_duplicates(body))
         return self._change(exchange, lambda _: document, write)
 
     async def patch(self, exchange: Exchange) -> web.StreamResponse:
@@ -291,8 +293,8 @@ class Handlers:
         )
 
 
-def _duplicates(body: Body) -> list[str]:
-    return [f'duplicate field "{name}"' for name in body.duplicates]
+def _duplicates(body: Body) -> tuple[str, ...]:
+    return tuple(f'duplicate field "{name}"' for name in body.duplicates)
 
 
 def _checked(body: Body, exchange: Exchange, *, scale: bool = False) -> JsonObject:

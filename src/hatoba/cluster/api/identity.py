@@ -133,7 +133,7 @@ def authorize(user: User, *, path: str, method: str, target: Target | None, watc
     Raises:
         Refused: with the words of a real server.
     """
-    if user is not ANONYMOUS or path.startswith(_OPEN_PATHS):
+    if user is not ANONYMOUS or f"/{path.split('/')[1]}" in _OPEN_PATHS:
         return
     if target is None or not target.plural:
         raise Refused(

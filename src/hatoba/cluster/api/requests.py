@@ -22,6 +22,8 @@ class Write:
     applied: bool = False
     """Whether ownership was already recorded, by server-side apply."""
     field_validation: Literal["Ignore", "Warn", "Strict"] = "Ignore"
+    duplicates: tuple[str, ...] = ()
+    """What the parser found wrong already, in the words of strict decoding."""
     warnings: list[str] = field(default_factory=list)
     """Filled while the request is served; sent as Warning headers."""
     refuse: Callable[[JsonObject, str], Invalid] | None = None

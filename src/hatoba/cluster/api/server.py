@@ -17,14 +17,20 @@ from hatoba.cluster.api.bodies import MAXIMUM_BODY_BYTES
 from hatoba.cluster.api.exchange import Exchange, encode, page_not_found, refuse
 from hatoba.cluster.api.execs import Execs
 from hatoba.cluster.api.handlers import Handlers
-from hatoba.cluster.api.identity import authorize
+from hatoba.cluster.api.identity import ANONYMOUS, authorize
 from hatoba.cluster.api.logs import Logs
 from hatoba.cluster.api.negotiation import negotiate, wants_aggregated_discovery
 from hatoba.cluster.api.openapi import OpenApi
 from hatoba.cluster.api.paths import Target, parse_path
 from hatoba.cluster.api.queries import is_true
 from hatoba.cluster.api.reviews import Reviews
-from hatoba.cluster.api.status import InternalError, MethodNotAllowed, ObjectNotFound, StatusError
+from hatoba.cluster.api.status import (
+    InternalError,
+    MethodNotAllowed,
+    ObjectNotFound,
+    Refused,
+    StatusError,
+)
 from hatoba.cluster.api.usage import GROUP as METRICS_GROUP
 from hatoba.cluster.api.usage import Metrics
 from hatoba.cluster.node import Node
@@ -72,6 +78,8 @@ class Edge:
             return await self._route(request)
         except StatusError as error:
             return refuse(error)
+        except web.HTTPRequestEntityTooLarge:
+            return refuse(RequestTooLarge(f"limit is {MAXIMUM_BODY_BYTES}"))
         except (ConnectionResetError, asyncio.CancelledError, web.HTTPException):
             raise
         except Exception:
@@ -90,7 +98,16 @@ class Edge:
         target = parse_path(request.path)
         watch = is_true(request.query.get("watch"))
         authorize(user, path=request.path, method=request.method, target=target, watch=watch)
+        if user is not ANONYMOUS and any(
+            name.lower().startswith("impersonate-") for name in request.headers
+        ):
+            raise Refused("impersonation is not offered by the embedded cluster")
         if target is None or not target.plural:
+            if request.method not in ("GET", "HEAD"):
+                raise MethodNotAllowed(
+                    "the server does not allow this method on the requested resource",
+                    bare_details=True,
+                )
             return self._describe(request, target)
         resource = self._api.registry.find(ResourceName(target.plural, target.group))
         if resource is None or target.version not in resource.versions:

@@ -19,7 +19,7 @@ from hatoba.cluster.api.status import Expired
 from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
 
-HISTORY_LENGTH: Final = 20_000
+HISTORY_LENGTH: Final = 10_000
 QUEUE_LENGTH: Final = 4_096
 FIRST_VERSION: Final = 100
 """No cluster remembers its first versions; starting above 1 keeps `resourceVersion=1` expired."""
@@ -143,6 +143,11 @@ class Store:
     def horizon(self) -> int:
         """The oldest version from which a watch can continue."""
         return self._horizon
+
+    @property
+    def watchers(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._subscriptions)
 
     def get(self, key: Key) -> JsonObject | None:
         """Return the object itself: not to be changed."""

@@ -142,7 +142,12 @@ class Writer:
     @staticmethod
     def _decode(strategy: Strategy, document: JsonObject, write: Write) -> None:
         whole = clone(document) if write.refuse is not None else document
-        unknown = strategy.decode(document)
+        try:
+            unknown = [*write.duplicates, *strategy.decode(document)]
+        except BadRequest as error:
+            if write.refuse is None:
+                raise
+            raise write.refuse(whole, str(error.__cause__ or error)) from error
         if write.field_validation == "Warn":
             write.warnings.extend(unknown)
         elif write.field_validation == "Strict" and unknown:
