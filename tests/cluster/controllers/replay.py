@@ -19,7 +19,6 @@ from typing_extensions import override
 from hatoba.cluster.objects import EVENTS, NAMESPACES, PODS, ResourceName
 from hatoba.kernel.errors import Conflict, HatobaError, NotFound
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 COMPARED = {
     "Deployment": ResourceName("deployments", "apps"),
     "ReplicaSet": ResourceName("replicasets", "apps"),

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import json
-import shutil
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.cluster.controllers.conftest import NAMESPACE, build, deployment
+from tests.kubectls import kubectl as kubectl_of
 
 from hatoba.cluster.api.server import serve
 from hatoba.kernel.clock import SystemClock
@@ -27,14 +27,6 @@ TOKEN = "kubectl-tests"
 def anyio_backend():
     """A program outside has its own time: no jumping here."""
     return "asyncio"
-
-
-def _client() -> str:
-    dispatcher = shutil.which("kubectl")
-    if dispatcher is None:
-        pytest.skip("NO KUBECTL on PATH: rollouts were not tried with it")
-    versioned = Path(dispatcher).resolve().parent / "kubectl.1.32"
-    return str(versioned if versioned.exists() else dispatcher)
 
 
 def _certificate(directory: Path) -> Path:
@@ -103,7 +95,7 @@ class Kubectl:
 
 @pytest.fixture
 async def kubectl(tmp_path):
-    client = _client()
+    client = str(kubectl_of("1.32"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(tmp_path))
     async with build(tmp_path, clock=SystemClock(), admin_token=TOKEN) as cluster:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pytest
 from tests.cluster.controllers.conftest import build, deployment
 from tests.cluster.controllers.replay import (
-    SHARED,
     RecordedMachine,
     Recording,
     Replay,
     differences,
 )
+from tests.recorded import require
 from typing_extensions import override
 
 from hatoba.cluster.controllers.claims import STANDARD, STORAGE_CLASSES
@@ -84,9 +84,7 @@ SCENARIOS = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 async def test_the_recording_and_we_end_alike(scenario, tmp_path):
-    if not SHARED.exists():
-        pytest.skip(f"NO RECORDINGS at {SHARED}: nothing was compared")
-    path = SHARED / "kubernetes" / f"{scenario.name}.jsonl"
+    path = require("kubernetes", f"{scenario.name}.jsonl")
     recording = Recording.load(path, scenario.namespace)
     async with build(tmp_path, machine=RecordedMachine, autoscaler_period=5.0) as cluster:
         replay = Replay(recording, cluster, hidden=scenario.hidden)
