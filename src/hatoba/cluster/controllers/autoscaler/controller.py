@@ -32,6 +32,7 @@ _SCALABLE: Final[Mapping[str, ResourceName]] = {
     "Deployment": DEPLOYMENTS,
     "ReplicaSet": REPLICA_SETS,
 }
+_SOON: Final = 5.0
 ABLE: Final = "AbleToScale"
 ACTIVE: Final = "ScalingActive"
 LIMITED: Final = "ScalingLimited"
@@ -129,11 +130,15 @@ class Autoscaler(Controller):
             desired=int(status_of(autoscaler).get("desiredReplicas") or 0),
             metrics=status_of(autoscaler).get("currentMetrics"),
         )
-        with suppress(CannotScale):
+        pause = self.settings.autoscaler_period
+        try:
             await self._scale(look, self._memories.setdefault(key, Memory()))
+        except CannotScale:
+            # Most often pods that just started: people look at their numbers right then.
+            pause = min(pause, _SOON)
         with suppress(NotFound):
             await self.client.update_status(AUTOSCALERS, autoscaler, look.status())
-        return self.settings.autoscaler_period
+        return pause
 
     async def _scale(self, look: Pass, memory: Memory) -> None:
         resource, target = self._target(look)
