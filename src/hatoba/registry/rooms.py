@@ -68,6 +68,20 @@ class Rooms:
     """None where FEATURE_SECURITY_SCANNER is off."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Ground:
+    """What every room stands on."""
+
+    settings: QuayConfig
+    database: Database
+    lookups: Lookups
+    clock: Clock
+    cipher: ColumnCipher
+    passwords: PasswordCipher
+    hasher: SecretHasher
+    audit: AuditLog
+
+
 def open_rooms(
     settings: QuayConfig,
     *,
@@ -78,50 +92,23 @@ def open_rooms(
     read_config: ConfigReader | None = None,
 ) -> Rooms:
     """Build the rooms upon a migrated database; nothing is connected or read here."""
-    cipher = ColumnCipher(derive_key(settings.database_secret_key))
-    passwords = PasswordCipher(derive_key(settings.secret_key))
-    hasher = SecretHasher(rounds=password_rounds)
-    audit = AuditLog(database=database, lookups=lookups, clock=clock)
-    keys = KeyRing(database=database, cipher=cipher, clock=clock)
-    users = Users(
+    ground = _Ground(
+        settings=settings,
         database=database,
-        clock=clock,
-        hasher=hasher,
-        audit=audit,
-        demands_email=settings.feature_mailing,
-        default_tag_expiration=settings.default_tag_expiration,
-    )
-    applications = Applications(
-        database=database, clock=clock, hasher=hasher, cipher=cipher, audit=audit
-    )
-    app_tokens = AppTokens(database=database, clock=clock, cipher=cipher, audit=audit)
-    robots = Robots(
-        database=database,
-        users=users,
-        cipher=cipher,
         lookups=lookups,
-        audit=audit,
-        are_disallowed=settings.robots_disallow,
-    )
-    repositories = Repositories(
-        database=database,
         clock=clock,
-        lookups=lookups,
-        audit=audit,
-        allow_slashes=settings.feature_extended_repository_names,
+        cipher=ColumnCipher(derive_key(settings.database_secret_key)),
+        passwords=PasswordCipher(derive_key(settings.secret_key)),
+        hasher=SecretHasher(rounds=password_rounds),
+        audit=AuditLog(database=database, lookups=lookups, clock=clock),
     )
+    audit = ground.audit
+    users, robots = _open_users(ground), _open_robots(ground)
+    applications, app_tokens = _open_applications(ground), _open_app_tokens(ground)
+    keys = KeyRing(database=database, cipher=ground.cipher, clock=clock)
     issuer = TokenIssuer(keys=keys, clock=clock)
+    repositories = _open_repositories(ground)
     permissions = Permissions(database=database, lookups=lookups, audit=audit)
-    mirroring = Mirroring(
-        database=database,
-        store=MirrorStore(cipher),
-        clock=clock,
-        robots=robots,
-        repositories=repositories,
-        permissions=permissions,
-        audit=audit,
-        allowed_private_hosts=frozenset(settings.ssrf_allowed_hosts),
-    )
     return Rooms(
         settings=settings,
         clock=clock,
@@ -132,67 +119,141 @@ def open_rooms(
         applications=applications,
         app_tokens=app_tokens,
         deletion=Deletion(database=database, clock=clock, audit=audit),
-        credentials=Credentials(
-            database=database,
-            clock=clock,
-            hasher=hasher,
-            passwords=passwords,
-            cipher=cipher,
-            applications=applications,
-            app_tokens=app_tokens,
-            robots_are_disallowed=settings.robots_disallow,
-            demands_encrypted=settings.feature_require_encrypted_basic_auth,
-        ),
-        passwords=passwords,
-        access=Access(
-            database=database,
-            superusers=frozenset(settings.super_users if settings.feature_super_users else ()),
-            superusers_reach_everything=settings.feature_superusers_full_access,
-        ),
+        credentials=_open_credentials(ground, applications=applications, app_tokens=app_tokens),
+        passwords=ground.passwords,
+        access=_open_access(ground),
         keys=keys,
         issuer=issuer,
-        verifier=TokenVerifier(
-            keys=keys,
-            clock=clock,
-            audience=settings.server_hostname,
-            maximum_lifetime=settings.registry_jwt_auth_max_fresh_s,
-        ),
+        verifier=_open_verifier(ground, keys),
         repositories=repositories,
         permissions=permissions,
-        tagging=Tagging(
-            database=database,
-            clock=clock,
-            lookups=lookups,
-            audit=audit,
-            read_config=read_config,
-        ),
+        tagging=_open_tagging(ground, read_config),
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
-        mirroring=mirroring,
-        scanning=_open_scanning(
-            settings, database=database, lookups=lookups, clock=clock, issuer=issuer
-        ),
+        mirroring=_open_mirroring(ground, robots, repositories, permissions),
+        scanning=_open_scanning(ground, issuer),
     )
 
 
-def _open_scanning(
-    settings: QuayConfig,
-    *,
-    database: Database,
-    lookups: Lookups,
-    clock: Clock,
-    issuer: TokenIssuer,
-) -> Scanning | None:
+def _open_users(ground: _Ground) -> Users:
+    return Users(
+        database=ground.database,
+        clock=ground.clock,
+        hasher=ground.hasher,
+        audit=ground.audit,
+        demands_email=ground.settings.feature_mailing,
+        default_tag_expiration=ground.settings.default_tag_expiration,
+    )
+
+
+def _open_robots(ground: _Ground) -> Robots:
+    return Robots(
+        database=ground.database,
+        users=_open_users(ground),
+        cipher=ground.cipher,
+        lookups=ground.lookups,
+        audit=ground.audit,
+        are_disallowed=ground.settings.robots_disallow,
+    )
+
+
+def _open_applications(ground: _Ground) -> Applications:
+    return Applications(
+        database=ground.database,
+        clock=ground.clock,
+        hasher=ground.hasher,
+        cipher=ground.cipher,
+        audit=ground.audit,
+    )
+
+
+def _open_app_tokens(ground: _Ground) -> AppTokens:
+    return AppTokens(
+        database=ground.database, clock=ground.clock, cipher=ground.cipher, audit=ground.audit
+    )
+
+
+def _open_credentials(
+    ground: _Ground, *, applications: Applications, app_tokens: AppTokens
+) -> Credentials:
+    return Credentials(
+        database=ground.database,
+        clock=ground.clock,
+        hasher=ground.hasher,
+        passwords=ground.passwords,
+        cipher=ground.cipher,
+        applications=applications,
+        app_tokens=app_tokens,
+        robots_are_disallowed=ground.settings.robots_disallow,
+        demands_encrypted=ground.settings.feature_require_encrypted_basic_auth,
+    )
+
+
+def _open_access(ground: _Ground) -> Access:
+    settings = ground.settings
+    return Access(
+        database=ground.database,
+        superusers=frozenset(settings.super_users if settings.feature_super_users else ()),
+        superusers_reach_everything=settings.feature_superusers_full_access,
+    )
+
+
+def _open_verifier(ground: _Ground, keys: KeyRing) -> TokenVerifier:
+    return TokenVerifier(
+        keys=keys,
+        clock=ground.clock,
+        audience=ground.settings.server_hostname,
+        maximum_lifetime=ground.settings.registry_jwt_auth_max_fresh_s,
+    )
+
+
+def _open_repositories(ground: _Ground) -> Repositories:
+    return Repositories(
+        database=ground.database,
+        clock=ground.clock,
+        lookups=ground.lookups,
+        audit=ground.audit,
+        allow_slashes=ground.settings.feature_extended_repository_names,
+    )
+
+
+def _open_tagging(ground: _Ground, read_config: ConfigReader | None) -> Tagging:
+    return Tagging(
+        database=ground.database,
+        clock=ground.clock,
+        lookups=ground.lookups,
+        audit=ground.audit,
+        read_config=read_config,
+    )
+
+
+def _open_mirroring(
+    ground: _Ground, robots: Robots, repositories: Repositories, permissions: Permissions
+) -> Mirroring:
+    return Mirroring(
+        database=ground.database,
+        store=MirrorStore(ground.cipher),
+        clock=ground.clock,
+        robots=robots,
+        repositories=repositories,
+        permissions=permissions,
+        audit=ground.audit,
+        allowed_private_hosts=frozenset(ground.settings.ssrf_allowed_hosts),
+    )
+
+
+def _open_scanning(ground: _Ground, issuer: TokenIssuer) -> Scanning | None:
+    settings = ground.settings
     endpoint = settings.security_scanner_v4_endpoint
     if not settings.feature_security_scanner or not endpoint:
         return None
     own_url = f"{settings.preferred_url_scheme}://{settings.server_hostname}"
     return Scanning(
-        database=database,
-        clock=clock,
-        lookups=lookups,
+        database=ground.database,
+        clock=ground.clock,
+        lookups=ground.lookups,
         scanner=ClairScanner.connect(
-            endpoint=endpoint, psk=settings.security_scanner_v4_psk, clock=clock
+            endpoint=endpoint, psk=settings.security_scanner_v4_psk, clock=ground.clock
         ),
         issuer=issuer,
         audience=settings.server_hostname,

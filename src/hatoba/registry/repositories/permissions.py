@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hatoba.registry.accounts import store as accounts_store
+from hatoba.registry.accounts import directory
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import Actor, Entry
 from hatoba.registry.audit.service import AuditLog
@@ -68,7 +68,7 @@ class Permissions:
             GrantUnknown: it has none.
         """
         async with self.database.read() as connection:
-            account = await accounts_store.find(connection, username=username)
+            account = await directory.find(connection, username=username)
             if account is None:
                 raise GrantUnknown(f"There is no account {username}")
             direct = await store.user_roles(
@@ -113,7 +113,7 @@ class Permissions:
             GrantRefused: no such account, a robot of somebody else, or the namespace's owner.
         """
         async with self.database.begin() as connection:
-            account = await accounts_store.find(connection, username=username)
+            account = await directory.find(connection, username=username)
             if account is None:
                 raise GrantRefused(f"Invalid username: {username}")
             if account.id == repository.namespace.id:
@@ -165,7 +165,7 @@ class Permissions:
             GrantRefused: there is none, or it is the owner's.
         """
         async with self.database.begin() as connection:
-            account = await accounts_store.find(connection, username=username)
+            account = await directory.find(connection, username=username)
             if account is None:
                 raise GrantRefused(f"Invalid username: {username}")
             if account.id == repository.namespace.id:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hatoba.kernel.ids import new_uuid
-from hatoba.registry.accounts import store as accounts_store
+from hatoba.registry.accounts import directory
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import Actor, Entry
 from hatoba.registry.audit.service import AuditLog
@@ -29,7 +29,7 @@ class Prototypes:
             rows = await store.prototypes_of(connection, organization_id=organization.id)
             ids = [row.activating_user_id for row in rows if row.activating_user_id]
             ids += [row.delegate_user_id for row in rows if row.delegate_user_id]
-            accounts = await accounts_store.by_ids(connection, ids=ids)
+            accounts = await directory.by_ids(connection, ids=ids)
         return [self._read(row, accounts) for row in rows]
 
     async def get(self, organization: Account, *, uuid: str) -> Prototype:
@@ -66,12 +66,12 @@ class Prototypes:
         }
         async with self.database.begin() as connection:
             if activating:
-                account = await accounts_store.find(connection, username=activating)
+                account = await directory.find(connection, username=activating)
                 if account is None:
                     raise PrototypeRefused("Unknown activating user")
                 values["activating_user_id"] = account.id
             if delegate_user:
-                account = await accounts_store.find(connection, username=delegate_user)
+                account = await directory.find(connection, username=delegate_user)
                 values["delegate_user_id"] = None if account is None else account.id
             elif delegate_team:
                 values["delegate_team_id"] = await store.find_team_id(

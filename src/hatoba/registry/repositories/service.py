@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from sqlalchemy import insert
+from sqlalchemy import ColumnElement, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -193,6 +193,40 @@ class Repositories:
         with_popularity: bool = False,
     ) -> tuple[list[ListedRepository], int | None]:
         """Return a page, and after which id the next one begins; None on the last page."""
+        async with self.database.read() as connection:
+            found = await store.page(
+                connection,
+                conditions=self._conditions(listing),
+                after_id=after_id,
+                limit=PAGE_SIZE + 1,
+                lookups=self.lookups,
+            )
+            shown = found[:PAGE_SIZE]
+            ids = [repository.id for repository in shown]
+            modified: dict[int, int] = {}
+            popular: dict[int, int] = {}
+            starred: set[int] = set()
+            if with_last_modified:
+                modified = await store.last_modified(connection, repository_ids=ids)
+            if with_popularity:
+                since = self._today() - POPULARITY_PERIOD
+                popular = await store.popularity(connection, repository_ids=ids, since=since)
+            if listing.account_id is not None:
+                starred = await store.starred_among(
+                    connection, account_id=listing.account_id, repository_ids=ids
+                )
+        listed = [
+            ListedRepository(
+                repository=repository,
+                last_modified_ms=modified.get(repository.id),
+                popularity=float(popular.get(repository.id, 0)),
+                is_starred=repository.id in starred,
+            )
+            for repository in shown
+        ]
+        return listed, shown[-1].id if len(found) > PAGE_SIZE else None
+
+    def _conditions(self, listing: Listing) -> list[ColumnElement[bool]]:
         conditions = [store.of_kind(listing.kind, self.lookups)]
         if listing.namespace is not None:
             conditions.append(store.in_namespace(listing.namespace))
@@ -208,45 +242,7 @@ class Repositories:
                     lookups=self.lookups,
                 )
             )
-        async with self.database.read() as connection:
-            found = await store.page(
-                connection,
-                conditions=conditions,
-                after_id=after_id,
-                limit=PAGE_SIZE + 1,
-                lookups=self.lookups,
-            )
-            shown = found[:PAGE_SIZE]
-            ids = [repository.id for repository in shown]
-            modified = (
-                await store.last_modified(connection, repository_ids=ids)
-                if with_last_modified
-                else {}
-            )
-            popular = (
-                await store.popularity(
-                    connection, repository_ids=ids, since=self._today() - POPULARITY_PERIOD
-                )
-                if with_popularity
-                else {}
-            )
-            starred = (
-                set()
-                if listing.account_id is None
-                else await store.starred_among(
-                    connection, account_id=listing.account_id, repository_ids=ids
-                )
-            )
-        listed = [
-            ListedRepository(
-                repository=repository,
-                last_modified_ms=modified.get(repository.id),
-                popularity=float(popular.get(repository.id, 0)),
-                is_starred=repository.id in starred,
-            )
-            for repository in shown
-        ]
-        return listed, shown[-1].id if len(found) > PAGE_SIZE else None
+        return conditions
 
     async def is_starred(self, repository: Repository, *, account_id: int) -> bool:
         """Say whether an account starred a repository."""

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hatoba.registry.accounts.directory import account_of
 from hatoba.registry.accounts.models import Account
-from hatoba.registry.accounts.store import account_of
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.db.tables.permissions import permission_prototypes, repository_permissions
 from hatoba.registry.db.tables.teams import team_members, teams
