@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_is_forgotten(cluster, watch):
     stream.response.close()
     async with asyncio.timeout(3):
         while cluster.api.store.watchers:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 -- nothing says when it happened
 
 
 async def test_closing_the_server_does_not_wait_for_watches(cluster, watch):

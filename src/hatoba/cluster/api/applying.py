@@ -156,12 +156,11 @@ class Applier:
             raise BadRequest(
                 f"the name of the object ({given}) does not match the name on the URL ({name})"
             )
-        if resource.namespaced:
-            if metadata.get("namespace", namespace) != namespace:
-                raise BadRequest(
-                    "the namespace of the provided object does not match the namespace sent on the"
-                    " request"
-                )
+        if resource.namespaced and metadata.get("namespace", namespace) != namespace:
+            raise BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the"
+                " request"
+            )
         return configuration
 
 

@@ -156,23 +156,23 @@ def _go_type(node: JsonObject, name: str) -> str:
     match node.get("type"):
         case "integer":
             return str(node.get("format") or "int")
-        case "boolean":
-            return "bool"
-        case "number":
-            return "float64"
         case "array":
             item, item_name = _resolve(node.get("items") or {})
             return f"[]{_go_type(item, item_name)}"
-        case "object" if name:
-            *_, package, struct = name.split(".")
-            return f"{package}.{struct}"
         case "object":
-            additional = node.get("additionalProperties")
-            if isinstance(additional, dict):
-                return f"map[string]{_go_type(*_resolve(additional))}"
-            return "map[string]interface {}"
-        case _:
-            return "string"
+            return _go_structure(node, name)
+        case kind:
+            return {"boolean": "bool", "number": "float64"}.get(kind or "", "string")
+
+
+def _go_structure(node: JsonObject, name: str) -> str:
+    if name:
+        *_, package, struct = name.split(".")
+        return f"{package}.{struct}"
+    additional = node.get("additionalProperties")
+    if isinstance(additional, dict):
+        return f"map[string]{_go_type(*_resolve(additional))}"
+    return "map[string]interface {}"
 
 
 def drop_nulls(value: Any) -> None:

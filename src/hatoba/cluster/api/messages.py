@@ -61,8 +61,9 @@ PodSpec: 2 containers []Container | 3 restartPolicy string | 4 terminationGraceP
   19 schedulerName string | 20 initContainers []Container | 21 automountServiceAccountToken bool |
   24 priorityClassName string | 25 priority int
 Container: 1 name string | 2 image string | 3 command []string | 4 args []string |
-  5 workingDir string | 6 ports []ContainerPort | 7 env []EnvVar | 8 resources ResourceRequirements |
-  13 terminationMessagePath string | 14 imagePullPolicy string | 16 stdin bool 0 |
+  5 workingDir string | 6 ports []ContainerPort | 7 env []EnvVar |
+  8 resources ResourceRequirements | 13 terminationMessagePath string | 14 imagePullPolicy string |
+  16 stdin bool 0 |
   17 stdinOnce bool 0 | 18 tty bool 0 | 20 terminationMessagePolicy string
 ContainerPort: 1 name string | 2 hostPort int 0 | 3 containerPort int | 4 protocol string |
   5 hostIP string

@@ -42,14 +42,11 @@ class OpenApi:
 
     def index(self) -> JsonObject:
         """Return the answer to `/openapi/v3`."""
-        return {
-            "paths": {
-                path: {
-                    "serverRelativeURL": f"/openapi/v3/{path}?hash={hashlib.sha256(document).hexdigest()}"
-                }
-                for path, document in self._current().items()
-            }
-        }
+        paths = {}
+        for path, document in self._current().items():
+            digest = hashlib.sha256(document).hexdigest()
+            paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
+        return {"paths": paths}
 
     def document(self, path: str) -> bytes | None:
         """Return the document of `api/v1` or `apis/<group>/<version>`, None for another path."""

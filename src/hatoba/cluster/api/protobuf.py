@@ -7,7 +7,7 @@ always JSON.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -122,19 +122,8 @@ def _value(kind: str, value: int | bytes) -> Any:
         if kind == "bool":
             return bool(value)
         return value - (1 << 64) if value >= _SIGN_BIT else value
-    match kind:
-        case "string":
-            return value.decode()
-        case "bytes":
-            return base64.b64encode(value).decode()
-        case "Time":
-            return _time(value)
-        case "Quantity":
-            return _quantity(value)
-        case "IntOrString":
-            return _int_or_string(value)
-        case _:
-            return _message(value, kind)
+    reader = _READERS.get(kind)
+    return reader(value) if reader else _message(value, kind)
 
 
 def _time(data: bytes) -> str | None:
@@ -160,3 +149,12 @@ def _int_or_string(data: bytes) -> int | str:
     number = parts.get(2, 0)
     assert isinstance(number, int)
     return number - (1 << 64) if number >= _SIGN_BIT else number
+
+
+_READERS: Final[dict[str, Callable[[bytes], Any]]] = {
+    "string": bytes.decode,
+    "bytes": lambda value: base64.b64encode(value).decode(),
+    "Time": _time,
+    "Quantity": _quantity,
+    "IntOrString": _int_or_string,
+}

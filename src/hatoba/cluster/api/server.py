@@ -29,6 +29,7 @@ from hatoba.cluster.api.status import (
     MethodNotAllowed,
     ObjectNotFound,
     Refused,
+    RequestTooLarge,
     StatusError,
 )
 from hatoba.cluster.api.usage import GROUP as METRICS_GROUP
@@ -205,19 +206,21 @@ class Edge:
                     text=f"[+]ping ok\n[+]store ok\n{path.strip('/')} check passed\n"
                 )
             return web.Response(text="ok")
+        if path.startswith("/openapi/"):
+            return self._openapi_answer(path)
+        return encode({"paths": self._paths()}) if path == "/" else page_not_found()
+
+    def _openapi_answer(self, path: str) -> web.Response:
         if path == "/openapi/v3":
             return encode(self._openapi.index())
         if path == "/openapi/v2":
             # An empty protobuf document is "no schema known": old clients then leave validation
             # to the server, where it belongs.
             return web.Response(body=b"", headers={"Content-Type": _EMPTY_OPENAPI_V2})
-        if path.startswith("/openapi/v3/"):
-            document = self._openapi.document(path.removeprefix("/openapi/v3/"))
-            if document is not None:
-                return web.Response(body=document, content_type="application/json")
-        if path == "/":
-            return encode({"paths": self._paths()})
-        return page_not_found()
+        document = self._openapi.document(path.removeprefix("/openapi/v3/"))
+        if document is None:
+            return page_not_found()
+        return web.Response(body=document, content_type="application/json")
 
     def _paths(self) -> list[str]:
         paths = ["/api", "/api/v1", "/apis", "/openapi/v2", "/openapi/v3", "/version", *_HEALTH]

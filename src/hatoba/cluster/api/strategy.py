@@ -19,6 +19,9 @@ from hatoba.kernel.json import JsonObject
 _META: Final = ("apiVersion", "kind", "metadata", "status")
 
 
+# ruff: noqa: ARG002 -- hooks: each kind uses those of their parameters that it needs
+
+
 class Strategy:
     """The rules that hold for a kind unless its own class says otherwise."""
 

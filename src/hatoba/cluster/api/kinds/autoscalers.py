@@ -17,6 +17,9 @@ from hatoba.kernel.json import JsonObject
 
 _PREFIX: Final = "autoscaling.alpha.kubernetes.io/"
 _DEFAULT_UTILIZATION: Final = 80
+_ZERO_SENTENCE: Final = (
+    "must specify at least one Object or External metric to support scaling to zero replicas"
+)
 _POLICIES: Final[dict[str, list[JsonObject]]] = {
     "scaleUp": [
         {"type": "Pods", "value": 4, "periodSeconds": 15},
@@ -69,8 +72,7 @@ class AutoscalerRules(Strategy):
             if not target.get(key)
         ]
         if low == 0 and not any(m.get("type") in ("Object", "External") for m in spec["metrics"]):
-            sentence = "must specify at least one Object or External metric to support scaling to zero replicas"
-            causes.append(forbidden("spec.metrics", sentence))
+            causes.append(forbidden("spec.metrics", _ZERO_SENTENCE))
         return causes
 
 

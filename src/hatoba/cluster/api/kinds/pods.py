@@ -16,7 +16,7 @@ from hatoba.kernel.ids import KUBERNETES_SUFFIX, random_text
 from hatoba.kernel.json import JsonObject
 
 DEFAULT_GRACE_SECONDS: Final = 30
-TOKEN_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+ACCOUNT_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _FINISHED: Final = ("Succeeded", "Failed")
 _NOT_READY_SECONDS: Final = 300
 _TOKEN_SECONDS: Final = 3607
@@ -133,7 +133,7 @@ def _mount_token(spec: JsonObject) -> None:
     missing = [
         container
         for container in containers
-        if all(m.get("mountPath") != TOKEN_MOUNT for m in container.get("volumeMounts") or [])
+        if all(m.get("mountPath") != ACCOUNT_DIRECTORY for m in container.get("volumeMounts") or [])
     ]
     if not missing:
         return
@@ -144,7 +144,7 @@ def _mount_token(spec: JsonObject) -> None:
         volumes.append({"name": name, "projected": _token_sources()})
     for container in missing:
         container.setdefault("volumeMounts", []).append(
-            {"name": name, "readOnly": True, "mountPath": TOKEN_MOUNT}
+            {"name": name, "readOnly": True, "mountPath": ACCOUNT_DIRECTORY}
         )
 
 

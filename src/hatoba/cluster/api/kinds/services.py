@@ -23,6 +23,9 @@ _TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _AFFINITIES: Final = ("ClientIP", "None")
 _OUTSIDE: Final = ("NodePort", "LoadBalancer")
 _ADDRESS_MEMBERS: Final = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+_PORT_OUTSIDE: Final = (
+    "provided port is not in the valid range. The range of valid ports is 30000-32767"
+)
 _SAME_PORT: Final = "must be between 1 and 65535, inclusive"
 _STICKY_SECONDS: Final = 10_800
 
@@ -74,22 +77,18 @@ class ServiceRules(Strategy):
                 spec.pop(key, None)
             return
         if not spec.get("clusterIP") and former.get("clusterIP"):
-            for key in _ADDRESS_MEMBERS:
-                if key in former:
-                    spec.setdefault(key, clone({"v": former[key]})["v"])
+            kept = clone({key: former[key] for key in _ADDRESS_MEMBERS if key in former})
+            new["spec"] = spec = {**kept, **spec, "clusterIP": kept["clusterIP"]}
         elif not spec.get("clusterIP"):
             self._allocate(new, store)
-        if spec["type"] not in _OUTSIDE:
-            for port in spec.get("ports") or []:
-                port.pop("nodePort", None)
-            spec.pop("externalTrafficPolicy", None)
-            spec.pop("allocateLoadBalancerNodePorts", None)
+        if spec["type"] in _OUTSIDE:
+            _keep_node_ports(spec, former)
+            self._allocate_ports(new, store)
             return
-        ports = {(p.get("protocol"), p["port"]): p.get("nodePort") for p in former.get("ports", [])}
         for port in spec.get("ports") or []:
-            if not port.get("nodePort") and (kept := ports.get((port["protocol"], port["port"]))):
-                port["nodePort"] = kept
-        self._allocate_ports(new, store)
+            port.pop("nodePort", None)
+        spec.pop("externalTrafficPolicy", None)
+        spec.pop("allocateLoadBalancerNodePorts", None)
 
     def _allocate(self, obj: JsonObject, store: Store) -> None:
         spec = obj["spec"]
@@ -140,7 +139,7 @@ class ServiceRules(Strategy):
             number = port.get("nodePort")
             why = None
             if number and number not in _NODE_PORTS:
-                why = "provided port is not in the valid range. The range of valid ports is 30000-32767"
+                why = _PORT_OUTSIDE
             elif number and number in taken:
                 why = "provided port is already allocated"
             if why:
@@ -183,6 +182,14 @@ class ServiceRules(Strategy):
                 invalid("spec.clusterIPs[0]", go_strings([address]), "may not change once set")
             )
         return causes
+
+
+def _keep_node_ports(spec: JsonObject, former: JsonObject) -> None:
+    known = {(p.get("protocol"), p.get("port")): p.get("nodePort") for p in former.get("ports", [])}
+    for port in spec.get("ports") or []:
+        kept = known.get((port.get("protocol"), port.get("port")))
+        if kept and not port.get("nodePort"):
+            port["nodePort"] = kept
 
 
 def _validate_port(port: JsonObject, here: str, *, is_only: bool) -> list[Cause]:
