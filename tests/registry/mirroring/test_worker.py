@@ -198,7 +198,7 @@ async def test_a_cancelled_sync_stops_after_the_tag_and_stays_cancelled(source, 
 
     async def push_and_cancel(manifest, *, tag):
         await push(manifest, tag=tag)
-        mirrors.record = with_schedule(mirrors.record, cancelled(), "cancelled")
+        mirrors.record = with_schedule(mirrors.record, cancelled(mirrors.record), "cancelled")
 
     target.push_manifest = push_and_cancel
     await worker(mirrors, source, target).look()
@@ -210,7 +210,7 @@ async def test_a_claim_that_another_worker_made_first_is_left_alone(source, targ
     source.image("v1", b"one")
     mirrors = MemoryMirrors(mirror())
     stale = mirrors.record
-    mirrors.record = with_schedule(mirrors.record, cancelled(), "another")
+    mirrors.record = with_schedule(mirrors.record, cancelled(mirrors.record), "another")
 
     async def candidates(*, limit):
         return [stale]

@@ -66,6 +66,7 @@ class MirrorChangeIn(msgspec.Struct):
     root_rule: RuleIn | UnsetType = UNSET
     external_registry_config: RegistryIn | UnsetType = UNSET
     skopeo_timeout_interval: Annotated[int, Meta(ge=300)] | UnsetType = UNSET
+    architecture_filter: list[str] | UnsetType | None = UNSET
 
 
 REQUIRED: Final = (
@@ -150,7 +151,7 @@ async def create(call: Call) -> Response:
         await _mirroring(call).create(repository, mirror, actor=call.identity.actor)
     except SourceForbidden as error:
         raise BadRequest(error.message) from error
-    except _DateMalformed as error:
+    except (_DateMalformed, _FilterNotOffered) as error:
         return _detail(400, error.message)
     except MirrorExists as error:
         return _detail(409, error.message)
@@ -164,7 +165,7 @@ async def change(call: Call) -> Response:
     try:
         _check_credentials(body)
         after = _changed(before, body)
-    except (_DateMalformed, CredentialsIncomplete) as error:
+    except (_DateMalformed, _FilterNotOffered, CredentialsIncomplete) as error:
         return _detail(400, error.message)
     try:
         await _mirroring(call).change(
@@ -191,12 +192,20 @@ class _DateMalformed(BadRequest):
     """`sync_start_date` in another form."""
 
 
+class _FilterNotOffered(BadRequest):
+    """Architectures were named, which only registries with sparse indexes can leave out."""
+
+
 def _changed(mirror: MirrorRecord, body: MirrorChangeIn) -> MirrorRecord:
     """Return the configuration with what the body names.
 
     Raises:
-        _DateMalformed, BadRequest: a value that the types of the body cannot refuse.
+        _DateMalformed, _FilterNotOffered, BadRequest: a value that types cannot refuse.
     """
+    if body.architecture_filter:
+        raise _FilterNotOffered(
+            "Architecture filtering requires FEATURE_SPARSE_INDEX to be enabled."
+        )
     changes: JsonObject = {
         "is_enabled": body.is_enabled,
         "external_reference": body.external_reference,

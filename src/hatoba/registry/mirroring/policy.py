@@ -43,7 +43,7 @@ def released(mirror: MirrorRecord, *, outcome: SyncStatus, now: datetime) -> Sch
     up; then, as after a success, the next start is the next multiple of the interval.
     """
     if outcome is SyncStatus.CANCEL:
-        return cancelled()
+        return cancelled(mirror)
     retries = mirror.retries_remaining - 1 if outcome is SyncStatus.FAIL else 0
     if retries > 0:
         return Schedule(
@@ -69,9 +69,11 @@ def requested_now(mirror: MirrorRecord) -> Schedule | None:
     )
 
 
-def cancelled() -> Schedule:
-    """Return what a cancellation writes."""
-    return Schedule(status=SyncStatus.CANCEL, start_at=None, expires_at=None, retries_remaining=0)
+def cancelled(mirror: MirrorRecord) -> Schedule:
+    """Return what a cancellation writes: no retries, so that nobody claims it before `sync-now`."""
+    return Schedule(
+        status=SyncStatus.CANCEL, start_at=mirror.start_at, expires_at=None, retries_remaining=0
+    )
 
 
 def is_cancellable(mirror: MirrorRecord) -> bool:

@@ -133,7 +133,7 @@ class Mirroring:
             mirror = await self.get(repository)
             if not policy.is_cancellable(mirror):
                 break
-            if await self._write_by(repository, mirror, policy.cancelled(), actor=actor):
+            if await self._write_by(repository, mirror, policy.cancelled(mirror), actor=actor):
                 return
         raise SyncStateConflict(f"{repository.full_name} is not being synchronised")
 
