@@ -3,7 +3,15 @@
 import pytest
 from tests.cluster.controllers.conftest import NAMESPACE, deployment
 
-from hatoba.cluster.objects import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS
+from hatoba.cluster.objects import (
+    CONFIG_MAPS,
+    DEFINITIONS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    ResourceName,
+)
 from hatoba.kernel.json import JsonObject
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +149,90 @@ async def test_an_orphaned_replica_set_is_adopted_by_the_next_deployment(cluster
 
     assert {p["metadata"]["uid"] for p in await cluster.items(PODS)} == before
     assert len(await cluster.items(REPLICA_SETS)) == 1
+
+
+WIDGETS = ResourceName("widgets", "shop.example")
+
+
+def definition():
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.shop.example"},
+        "spec": {
+            "group": "shop.example",
+            "scope": "Namespaced",
+            "names": {
+                "plural": "widgets",
+                "singular": "widget",
+                "kind": "Widget",
+                "listKind": "WidgetList",
+            },
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+    }
+
+
+def widget(name="w"):
+    return {"apiVersion": "shop.example/v1", "kind": "Widget", "metadata": {"name": name}}
+
+
+def owned_by_widget(made):
+    return owner(made, kind="Widget", block=True) | {"apiVersion": "shop.example/v1"}
+
+
+async def test_custom_resources_own_like_any_other(cluster):
+    await cluster.create(DEFINITIONS, definition(), None)
+    made = await cluster.create(WIDGETS, widget())
+    await cluster.create(CONFIG_MAPS, config_map("child", owned_by_widget(made)))
+    assert await names(cluster) == {"child"}
+
+    await cluster.objects.delete(WIDGETS, "w", NAMESPACE)
+
+    await cluster.until_gone(CONFIG_MAPS, "child")
+
+
+async def test_custom_resources_can_be_owned_and_waited_for(cluster):
+    await cluster.create(DEFINITIONS, definition(), None)
+    parent = await cluster.create(CONFIG_MAPS, config_map("parent"))
+    child = widget()
+    child["metadata"] |= {"ownerReferences": [owner(parent, block=True)], "finalizers": ["test/x"]}
+    await cluster.create(WIDGETS, child)
+    await cluster.quiet()
+
+    await cluster.objects.delete(CONFIG_MAPS, "parent", NAMESPACE, propagation="Foreground")
+    await cluster.until_object(WIDGETS, "w", lambda o: o["metadata"].get("deletionTimestamp"))
+    assert await names(cluster) == {"parent"}
+
+    await cluster.change(WIDGETS, "w", lambda o: o["metadata"].update(finalizers=[]))
+    await cluster.until_gone(CONFIG_MAPS, "parent")
+
+
+async def test_objects_of_a_deleted_definition_take_their_dependents_along(cluster):
+    await cluster.create(DEFINITIONS, definition(), None)
+    made = await cluster.create(WIDGETS, widget())
+    await cluster.create(CONFIG_MAPS, config_map("child", owned_by_widget(made)))
+    await cluster.quiet()
+
+    await cluster.objects.delete(DEFINITIONS, "widgets.shop.example", None)
+
+    await cluster.until_gone(DEFINITIONS, "widgets.shop.example", namespace=None)
+    await cluster.until_gone(CONFIG_MAPS, "child")
+
+
+async def test_a_namespace_loses_its_custom_resources_too(cluster):
+    await cluster.create(DEFINITIONS, definition(), None)
+    await cluster.create(WIDGETS, widget())
+    await cluster.quiet()
+
+    await cluster.objects.delete(NAMESPACES, NAMESPACE, None)
+
+    await cluster.until_gone(NAMESPACES, NAMESPACE, namespace=None)
+    assert await cluster.items(WIDGETS, None) == []

@@ -6,6 +6,7 @@ finalizer `orphan` lets its dependents go free. An owner counts as absent only a
 for by name and its uid was compared; an owner of a kind nobody knows is left alone.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -30,6 +31,7 @@ from hatoba.kernel.json import JsonObject
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
+_REMEMBERED: Final = 4_096
 
 
 @dataclass(slots=True, frozen=True)
@@ -93,6 +95,8 @@ class GarbageCollector(Controller):
         self.kinds = Kinds(self.cache(DEFINITIONS))
         self._graph = Graph()
         self._handlers: dict[ResourceName, Handler] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        """Uids of objects that went lately; none of them ever comes back."""
 
     @override
     def sources(self) -> Mapping[ResourceName, Keys]:
@@ -133,6 +137,9 @@ class GarbageCollector(Controller):
         elif old is not None:
             served = defined_by(old)
             if served is not None and served.name in self._handlers:
+                # Its last objects went with it, but their events may not have come yet.
+                for item in self.cache(served.name).items():
+                    self._changed(served.name, item, None)
                 del self._handlers[served.name]
                 self.informers.drop(served.name)
 
@@ -141,6 +148,7 @@ class GarbageCollector(Controller):
     ) -> None:
         if old is not None and (new is None or uid_of(new) != uid_of(old)):
             self._graph.remove(old)
+            self._remember_gone(uid_of(old))
             self._look_at(*self._graph.dependents.get(uid_of(old), ()))
             self._look_at(*(owner["uid"] for owner in owners_of(old)))
             old = None
@@ -152,6 +160,11 @@ class GarbageCollector(Controller):
             self._look_at(uid, *(owner["uid"] for owner in owners_of(old or new)))
             if is_deleting(new):
                 self._look_at(*self._graph.dependents.get(uid, ()))
+
+    def _remember_gone(self, uid: str) -> None:
+        self._gone[uid] = None
+        while len(self._gone) > _REMEMBERED:
+            self._gone.popitem(last=False)
 
     def _look_at(self, *uids: str) -> None:
         for uid in uids:
@@ -247,6 +260,8 @@ class GarbageCollector(Controller):
 
     async def _owner(self, obj: JsonObject, reference: JsonObject) -> JsonObject | None:
         """Return the owner, the object itself for one that cannot be known, None when absent."""
+        if reference["uid"] in self._gone:
+            return None
         served = self.kinds.named(reference)
         if served is None:
             return obj
