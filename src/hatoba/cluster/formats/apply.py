@@ -22,6 +22,7 @@ from hatoba.cluster.formats.ownership import (
     bare,
     read_managed,
     settled,
+    time_of,
     updater,
     write_managed,
     yielded,
@@ -98,7 +99,7 @@ def apply(
         _refuse_conflicts(managed, taken, owner)
     managed = settled(yielded(managed, change, to=owner))
     if owner in managed and merged != base:
-        managed[owner] = replace(managed[owner], time=rfc3339(writer.now))
+        managed[owner] = replace(managed[owner], time=time_of(writer))
     return write_managed(keep_last_applied(merged, stated, manager=writer.manager), managed)
 
 

@@ -14,9 +14,10 @@ from hatoba.cluster.formats.fieldsets import EMPTY, Path, PathSet, decode, encod
 from hatoba.cluster.formats.schema import Schema
 from hatoba.cluster.formats.typed import Difference, compare
 from hatoba.kernel.clock import rfc3339
-from hatoba.kernel.json import JsonObject
+from hatoba.kernel.json import JsonObject, JsonValue
 
 Operation = Literal["Apply", "Update"]
+SCALE: Final = "scale"
 BEFORE_FIRST_APPLY: Final = "before-first-apply"
 _UNOWNED: Final[frozenset[Path]] = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
@@ -180,13 +181,31 @@ def track_update(
     change = compare(bare(before or blank(after)), bare(after), schema)
     managed = settled(yielded(managed, change, to=None))
     own = (change.added | change.modified) - _UNOWNED
+    if writer.subresource == SCALE:
+        own = frozenset(path for path in own if _value_at(after, path) != 0)
     if own:
         owner = updater(writer)
         previous = managed[owner].fields if owner in managed else EMPTY
         managed[owner] = Entry(
-            fields=previous | own, api_version=writer.api_version, time=rfc3339(writer.now)
+            fields=previous | own, api_version=writer.api_version, time=time_of(writer)
         )
     return write_managed(after, managed)
+
+
+def time_of(writer: Writer) -> str | None:
+    """Return the timestamp of what a writer writes; through scale there is none."""
+    return None if writer.subresource == SCALE else rfc3339(writer.now)
+
+
+def _value_at(obj: JsonObject, path: Path) -> JsonValue:
+    """Return what stands at a path of members.
+
+    A Scale of zero says nothing, so whoever scales to it owns nothing.
+    """
+    found: JsonValue = obj
+    for step in path:
+        found = found.get(step.removeprefix("f:")) if isinstance(found, dict) else None
+    return found
 
 
 def _entries_for(before: JsonObject | None, after: JsonObject, writer: Writer) -> Managed:
