@@ -96,42 +96,20 @@ async def open_services(
         DatabaseUnavailable: the database does not answer.
     """
     settings = configuration.settings
-    clock = clock or SystemClock()
-    location, directory = _storage(settings)
-    blobs = FilesystemBlobs(directory)
     async with AsyncExitStack() as stack:
-        database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
-        stack.push_async_callback(database.close)
-        await _require_tables(database)
-        lookups = await load_lookups(database)
-        rooms = open_rooms(
-            settings,
-            database=database,
-            lookups=lookups,
-            clock=clock,
-            read_config=config_reader(blobs),
-        )
-        policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
-        shelf = Shelf(
-            database=database,
-            blobs=blobs,
-            lookups=lookups,
-            audit=rooms.audit,
-            clock=clock,
-            caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
-            policy=policy,
-        )
-        resolver = await _resolver(stack, database, clock=clock)
+        rooms, shelf = await _open_shelf(stack, settings, clock=clock or SystemClock())
+        resolver = await _resolver(stack, shelf.database, clock=shelf.clock)
+        # Runs last but for the database's closing: what waits must be written before that.
         stack.push_async_callback(rooms.audit.flush)
         await stack.enter_async_context(_background(_flush_forever(rooms)))
-        if database.is_postgresql:
-            following = follow_deletions(database, forget=shelf.caches.clear)
+        if shelf.database.is_postgresql:
+            following = follow_deletions(shelf.database, forget=shelf.caches.clear)
             await stack.enter_async_context(_background(following))
         yield Services(
             settings=settings,
-            clock=clock,
-            database=database,
-            blobs=blobs,
+            clock=shelf.clock,
+            database=shelf.database,
+            blobs=shelf.blobs,
             rooms=rooms,
             shelf=shelf,
             manifests=Manifests(shelf=shelf, resolver=resolver),
@@ -139,16 +117,50 @@ async def open_services(
             holdings=Holdings(shelf=shelf),
             listings=Listings(shelf=shelf),
             catalog=_catalog(shelf, settings),
-            health=Health(
-                database=database,
-                blobs=blobs,
-                keys=rooms.keys,
-                clock=clock,
-                data_directory=directory,
-                is_draining=is_draining,
-                redis=_redis_check(settings),
-            ),
+            health=_health(shelf, rooms, is_draining=is_draining),
         )
+
+
+async def _open_shelf(
+    stack: AsyncExitStack, settings: QuayConfig, *, clock: Clock
+) -> tuple[Rooms, Shelf]:
+    location, directory = _storage(settings)
+    database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
+    stack.push_async_callback(database.close)
+    await _require_tables(database)
+    lookups = await load_lookups(database)
+    blobs = FilesystemBlobs(directory)
+    rooms = open_rooms(
+        settings,
+        database=database,
+        lookups=lookups,
+        clock=clock,
+        read_config=config_reader(blobs),
+    )
+    policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
+    shelf = Shelf(
+        database=database,
+        blobs=blobs,
+        lookups=lookups,
+        audit=rooms.audit,
+        clock=clock,
+        caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
+        policy=policy,
+    )
+    return rooms, shelf
+
+
+def _health(shelf: Shelf, rooms: Rooms, *, is_draining: Callable[[], bool]) -> Health:
+    _, directory = _storage(rooms.settings)
+    return Health(
+        database=shelf.database,
+        blobs=shelf.blobs,
+        keys=rooms.keys,
+        clock=shelf.clock,
+        data_directory=directory,
+        is_draining=is_draining,
+        redis=_redis_check(rooms.settings),
+    )
 
 
 def make_application(services: Services) -> Application:
@@ -212,7 +224,8 @@ def _v2_services(services: Services) -> V2Services:
             library=settings.library_namespace if settings.feature_library_support else None,
             page_size=max(settings.v2_pagination_size, LARGEST_PAGE),
             maximum_manifest_bytes=settings.maximum_manifest_size,
-            accepts_pushes=not settings.disable_pushes and settings.registry_state == "normal",
+            accepts_pushes=not settings.disable_pushes,
+            is_readonly=settings.registry_state != "normal",
             allows_anonymous=settings.feature_anonymous_access,
             offers_referrers=settings.feature_referrers_api,
         ),

@@ -19,6 +19,7 @@ from hatoba.registry.v2.problems import (
     EndpointUnknown,
     MethodUnsupported,
     PushesDisabled,
+    RegistryReadOnly,
     TokenInvalid,
     problem_reply,
 )
@@ -90,8 +91,10 @@ class V2Application:
         request.claims = await self._claims(request)
         if not self._is_granted(request, action):
             raise AccessDenied("access to the requested resource is not authorized")
+        if action.changes and self.services.settings.is_readonly:
+            raise RegistryReadOnly
         if action.changes and not self.services.settings.accepts_pushes:
-            raise PushesDisabled("Pushes to the registry are currently disabled.")
+            raise PushesDisabled
         return await action.handler(request, self.services)
 
     async def _claims(self, request: Request) -> RegistryClaims | None:

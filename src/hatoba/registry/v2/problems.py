@@ -3,7 +3,8 @@
 Spec: distribution-spec "Error Codes"; the statuses and texts are Quay's where they differ.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from hatoba.kernel.digests import MalformedDigest
@@ -38,7 +39,23 @@ class EndpointUnknown(NotFound):
 
 
 class PushesDisabled(Unsupported):
-    """DISABLE_PUSHES or REGISTRY_STATE refuses every push."""
+    """DISABLE_PUSHES refuses every push."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pushes to the registry are currently disabled. Please contact the administrator "
+            "for more information."
+        )
+
+
+class RegistryReadOnly(Unsupported):
+    """REGISTRY_STATE refuses every change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "System is currently read-only. Pulls will succeed but all write operations are "
+            "currently suspended."
+        )
 
 
 class UploadRefused(InvalidInput):
@@ -61,6 +78,8 @@ class Wire:
     code: str
     message: str | None = None
     """Fixed text; the error's own sentence then goes into `detail.message`."""
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """Further keys of the error."""
 
 
 WIRE: Final[dict[type[HatobaError], Wire]] = {
@@ -69,6 +88,7 @@ WIRE: Final[dict[type[HatobaError], Wire]] = {
     MethodUnsupported: Wire(405, "UNSUPPORTED"),
     EndpointUnknown: Wire(404, "NOT_FOUND"),
     PushesDisabled: Wire(405, "METHOD NOT ALLOWED"),
+    RegistryReadOnly: Wire(405, "DENIED", extra={"is_readonly": True}),
     RequestInvalid: Wire(400, "INVALID_REQUEST"),
     BodyTooLarge: Wire(413, "SIZE_INVALID"),
     MalformedName: Wire(400, "NAME_INVALID"),
@@ -118,5 +138,10 @@ def problem_reply(error: HatobaError, *, headers: Headers = ()) -> Reply:
     detail: JsonObject = {}
     if wire.message is not None:
         detail = {"message": error.message}
-    body = {"code": wire.code, "message": wire.message or error.message, "detail": detail}
+    body = {
+        "code": wire.code,
+        "message": wire.message or error.message,
+        "detail": detail,
+        **wire.extra,
+    }
     return json_reply({"errors": [body]}, status=wire.status, headers=headers)

@@ -42,6 +42,7 @@ class V2Settings:
     page_size: int = 100
     maximum_manifest_bytes: int = 4 << 20
     accepts_pushes: bool = True
+    is_readonly: bool = False
     allows_anonymous: bool = True
     offers_referrers: bool = True
 
