@@ -268,7 +268,9 @@ class Replay:
             return name
         prefix = name.rsplit("-", 2)[0] if resource == PODS else name.rsplit("-", 1)[0]
         taken = set(self.names.values())
-        ours = next(item for item in present if item.startswith(prefix) and item not in taken)
+        ours = next(
+            (item for item in present if item.startswith(prefix) and item not in taken), name
+        )
         self.names[resource, name] = ours
         return ours
 
