@@ -495,3 +495,48 @@ def test_health(registry) -> None:
         answer = registry.call("GET", path)
         assert answer.status == 200
         assert all(answer.json["data"]["services"].values())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/admin/x%0d%0aEvil:%20yes/tags/list",
+        '/v2/admin/x"/tags/list',
+        "/v2/admin/%00/tags/list",
+        "/v2/admin/x/manifests/%00",
+        "/v2/admin/x/blobs/sha256:%00",
+        "/v2/admin/x/blobs/uploads/%00",
+        "/v2/admin/x/blobs/uploads/..%2f..%2fetc",
+        "/v2/admin/x/tags/list?n=" + "9" * 5000,
+        "/v2/admin/x/tags/list?last=%00",
+        "/v2/admin/x/referrers/sha256:" + "0" * 64 + "?artifactType=%00",
+        "/v2/_catalog?last=%00&n=%D9%A3",
+        "/v2/%ff%fe/manifests/x",
+        "/v2/../v2/",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_hostile_paths_get_a_refusal(registry, path, method) -> None:
+    push = registry.bearer("repository:admin/x:pull,push")
+    for headers in ({}, {**push, "X-Forwarded-For": "x" * 500, "Range": "bytes=" + "9" * 5000}):
+        answer = registry.call(method, path, headers=headers)
+        assert 200 <= answer.status < 500
+        assert "evil" not in answer.headers
+
+
+def test_a_foreign_layer_of_absurd_size_is_refused(client) -> None:
+    document = json.loads(client.image("x"))
+    foreign = {
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": f"sha256:{'5' * 64}",
+        "size": 1 << 62,
+    }
+    document["layers"] += [foreign, foreign]
+    assert client.push("v1", json.dumps(document).encode()).code == "MANIFEST_INVALID"
+
+
+def test_an_audited_address_is_an_address(client) -> None:
+    client.push("v1", client.image("x"))
+    answer = client.call("GET", "/manifests/v1", X_Forwarded_For="y" * 1000)
+    assert answer.status == 200
+    assert client.call("DELETE", "/manifests/v1", X_Forwarded_For="y" * 1000).status == 202

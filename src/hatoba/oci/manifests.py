@@ -14,6 +14,7 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.errors import TooLarge, Unsupported
 from hatoba.kernel.json import JsonObject
 from hatoba.oci.descriptors import (
+    MAXIMUM_BLOB_BYTES,
     Descriptor,
     MalformedManifest,
     parse_descriptor,
@@ -103,6 +104,8 @@ def parse_manifest(
     children = parse_descriptors(document.get("manifests"), where="manifests") if is_index else ()
     if len(layers) + len(children) > MAXIMUM_REFERENCES:
         raise MalformedManifest(f"more than {MAXIMUM_REFERENCES} descriptors")
+    if sum(layer.size for layer in layers) > MAXIMUM_BLOB_BYTES:
+        raise MalformedManifest("the layers are larger than can be counted")
     subject = document.get("subject")
     return Manifest(
         content=content,

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.errors import HatobaError, Unauthenticated
+from hatoba.kernel.names import MalformedName, RepositoryName
 from hatoba.registry.access.tokens import RegistryClaims
 from hatoba.registry.v2.messages import ClientGone, Headers, Reply, Request, read_head
 from hatoba.registry.v2.metrics import PULLS, PUSHES, REQUEST_SECONDS
@@ -120,11 +121,20 @@ class V2Application:
         realm = f"{settings.scheme}://{settings.hostname}/v2/auth"
         challenge = f'Bearer realm="{realm}",service="{settings.hostname}"'
         name = request.parameters.get("name")
-        if action is not None and action.needs is not None and name is not None:
+        # Only a well-formed name may be echoed: any other could end the header.
+        if action is not None and action.needs is not None and name and _is_name(name):
             wanted = "pull" if action.needs == "pull" else "pull,push"
             challenge += f',scope="repository:{name}:{wanted}"'
         headers: Headers = [("WWW-Authenticate", challenge)]
         return problem_reply(error, headers=headers)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        RepositoryName.parse(text, "library")
+    except MalformedName:
+        return False
+    return True
 
 
 def _count(method: str, reference: str, reply: Reply) -> None:

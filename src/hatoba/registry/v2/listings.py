@@ -1,19 +1,23 @@
 """Lists: tags (end-8), the catalog, referrers (end-12)."""
 
+import re
+from typing import Final
 from urllib.parse import quote
 
 from hatoba.kernel.digests import Digest
 from hatoba.oci.media_types import OCI_INDEX
-from hatoba.registry.v2.messages import Reply, Request, json_reply
+from hatoba.registry.v2.messages import Reply, Request, RequestInvalid, json_reply
 from hatoba.registry.v2.problems import EndpointUnknown
 from hatoba.registry.v2.services import V2Services, page_links
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 async def list_tags(request: Request, services: V2Services) -> Reply:
     """GET: in lexical order, `n` at a time, after `last`."""
     name = services.name_of(request)
     limit = _page_size(request, services)
-    page = await services.listings.list_tags(name, after=request.query.get("last"), limit=limit)
+    page = await services.listings.list_tags(name, after=_text(request, "last"), limit=limit)
     links = []
     if page.has_more:
         following = [("n", str(limit)), ("last", quote(page.items[-1]))]
@@ -27,7 +31,7 @@ async def list_catalog(request: Request, services: V2Services) -> Reply:
     claims = request.claims
     page = await services.catalog.list_repositories(
         account_id=claims.account_id if claims else None,
-        after=request.query.get("last"),
+        after=_text(request, "last"),
         limit=limit,
     )
     links = []
@@ -42,7 +46,7 @@ async def list_referrers(request: Request, services: V2Services) -> Reply:
     if not services.settings.offers_referrers:
         raise EndpointUnknown("the referrers list is switched off")
     name = services.name_of(request)
-    artifact_type = request.query.get("artifactType") or None
+    artifact_type = _text(request, "artifactType")
     found = await services.listings.list_referrers(
         name, subject=Digest.parse(request.parameters["digest"]), artifact_type=artifact_type
     )
@@ -57,7 +61,17 @@ async def list_referrers(request: Request, services: V2Services) -> Reply:
 def _page_size(request: Request, services: V2Services) -> int:
     """Read `n`; as in Quay, what is no number asks for a full page and less than none for none."""
     largest = services.settings.page_size
-    text = request.query.get("n", "")
-    if text.removeprefix("-").isdecimal():
-        return max(0, min(int(text), largest))
-    return largest
+    match = _NUMBER.fullmatch(request.query.get("n", ""))
+    return largest if match is None else max(0, min(int(match[0]), largest))
+
+
+def _text(request: Request, name: str) -> str | None:
+    """Return a parameter that is looked up in the database, which takes no control characters.
+
+    Raises:
+        RequestInvalid: it holds one.
+    """
+    value = request.query.get(name)
+    if value is not None and not value.isprintable():
+        raise RequestInvalid(f"{name} must be printable")
+    return value or None

@@ -4,6 +4,7 @@ Pulls spend most of their time here: a reply is a status, headers and bytes or a
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.registry.access.tokens import RegistryClaims
 from hatoba.serving.asgi import Receive, Scope, Send
 
+_ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 JSON_TYPE: Final = "application/json"
 Headers = Sequence[tuple[str, str]]
 
@@ -135,6 +137,8 @@ def read_head(scope: Scope) -> RequestHead:
     query = scope.get("query_string", b"")
     client = scope.get("client")
     forwarded = headers.get("x-forwarded-for", "").partition(",")[0].strip()
+    if _ADDRESS.fullmatch(forwarded) is None:
+        forwarded = ""
     return RequestHead(
         headers=headers,
         query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from hatoba.registry.v2.messages import RequestInvalid
 
-_SINGLE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
-_CHUNK = re.compile(r"(\d{1,19})-(\d{1,19})")
+_SINGLE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
+_CHUNK = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 @dataclass(slots=True, frozen=True)

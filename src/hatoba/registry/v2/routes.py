@@ -75,7 +75,7 @@ ROWS: Final = (
     ),
     Row(
         "upload",
-        re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[^/]+)"),
+        re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[A-Za-z0-9-]{1,255})"),
         {
             "GET": Action(uploads.upload_status, "push"),
             "PATCH": Action(uploads.append_chunk, "push", changes=True),
