@@ -159,7 +159,10 @@ class World:
 
     async def _status(self, resource, change):
         found = False
-        listing = await self.objects.list(resource, NAMESPACE)
+        try:
+            listing = await self.objects.list(resource, NAMESPACE)
+        except NotFound:
+            return False
         for obj in listing.items:
             wanted = change(copy.deepcopy(obj))
             if wanted == obj:

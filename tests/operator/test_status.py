@@ -243,3 +243,22 @@ def test_go_times_trim_zeros_and_nothing_else(moment):
     _, _, fraction = stamp.partition(".")
     assert int((fraction or "0").ljust(6, "0")) == moment.microsecond
     assert not fraction.endswith("0")
+
+
+def test_a_stuck_rollout_is_told_while_the_old_pods_serve():
+    stuck = a_deployment("quay-app", component="base")
+    stuck["status"]["conditions"].append(
+        {
+            "type": "Progressing",
+            "status": "False",
+            "reason": "ProgressDeadlineExceeded",
+            "message": "ReplicaSet has timed out progressing.",
+            "lastTransitionTime": "2021-09-14T10:51:32Z",
+        }
+    )
+    # A later object takes the place of an earlier one of that kind and name.
+    found = compute(a_plan(), [*everything_healthy(), stuck])
+    assert found["conditions"][0]["status"] == "True"
+    assert [entry["reason"] for entry in found["unhealthyComponents"]["base"]] == [
+        "ProgressDeadlineExceeded"
+    ]

@@ -42,7 +42,7 @@ def merged_configuration(plan: RegistryPlan) -> JsonObject:
     if plan.hostname:
         config["SERVER_HOSTNAME"] = plan.hostname
     if not plan.capabilities.routes and not plan.manages("route"):
-        config.setdefault("PREFERRED_URL_SCHEME", "https" if plan.own_certificate else "http")
+        config.setdefault("PREFERRED_URL_SCHEME", plan.scheme)
     for component in COMPONENTS:
         if plan.manages(component.kind):
             config |= component.configuration(plan)

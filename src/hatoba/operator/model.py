@@ -131,6 +131,15 @@ class RegistryPlan:
         return {"ssl.cert", "ssl.key"} <= self.files.keys()
 
     @property
+    def scheme(self) -> str:
+        """The scheme of the registry's address."""
+        if self.manages("route"):
+            return "https"
+        if given := self.config.get("PREFERRED_URL_SCHEME"):
+            return str(given)
+        return "https" if self.own_certificate or self.capabilities.routes else "http"
+
+    @property
     def builder_hostname(self) -> str:
         """The host of BUILDMAN_HOSTNAME, "" when builds are not configured."""
         return str(self.config.get("BUILDMAN_HOSTNAME", "")).partition(":")[0]

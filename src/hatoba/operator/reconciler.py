@@ -223,8 +223,6 @@ class Reconciler:
     async def _report(
         self, observation: Observation, plan: RegistryPlan, owned: Owned, *, editor_secret: str
     ) -> None:
-        managed = plan.manages("route")
-        scheme = "http" if plan.config.get("PREFERRED_URL_SCHEME") == "http" else "https"
         await self._reporter.report(
             observation.registry,
             status.Report(
@@ -234,8 +232,8 @@ class Reconciler:
                 verdicts=status.verdicts_of(plan, owned),
                 unhealthy=status.unhealthy_components(plan, owned),
                 registry_endpoint=status.endpoint_of(owned, plan.prefix + REGISTRY_ROUTE)
-                if managed
-                else f"{scheme}://{plan.hostname}",
+                if plan.manages("route")
+                else f"{plan.scheme}://{plan.hostname}",
                 editor_endpoint=status.endpoint_of(owned, plan.prefix + EDITOR_ROUTE),
                 editor_secret=editor_secret,
             ),

@@ -116,10 +116,16 @@ def _entry(condition: JsonObject, message: str) -> JsonObject:
 
 
 def _deployment_entries(obj: JsonObject) -> list[JsonObject]:
-    found = condition_of(obj, "Available")
-    if found is None or found["status"] == "True":
-        return []
-    return [_entry(found, f"Deployment {obj['metadata']['name']}: {found.get('message', '')}")]
+    """Return what is wrong with a Deployment.
+
+    A rollout that got stuck is told although the pods from before it still serve.
+    """
+    name = obj["metadata"]["name"]
+    return [
+        _entry(found, f"Deployment {name}: {found.get('message', '')}")
+        for kind, good in (("Available", ("True",)), ("Progressing", ("True", "Unknown")))
+        if (found := condition_of(obj, kind)) is not None and found["status"] not in good
+    ]
 
 
 def _route_entries(obj: JsonObject) -> list[JsonObject]:

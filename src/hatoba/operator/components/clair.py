@@ -26,7 +26,6 @@ def clair_configuration(plan: RegistryPlan) -> JsonObject:
         f"host={plan.prefix}{DATABASE} port=5432 dbname={DATABASE_USER} user={DATABASE_USER} "
         f"password={plan.keys.clair_db_password} sslmode=disable"
     )
-    scheme = "http" if plan.config.get("PREFERRED_URL_SCHEME") == "http" else "https"
     return {
         "http_listen_addr": ":8080",
         "introspection_addr": ":8089",
@@ -44,7 +43,7 @@ def clair_configuration(plan: RegistryPlan) -> JsonObject:
             "delivery_interval": "1m",
             "poll_interval": "5m",
             "webhook": {
-                "target": f"{scheme}://{plan.hostname}/secscan/notification",
+                "target": f"{plan.scheme}://{plan.hostname}/secscan/notification",
                 "callback": f"http://{plan.prefix}{SCANNER}:8080/notifier/api/v1/notifications",
             },
         },

@@ -95,7 +95,12 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
 
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("route"):
-        return Verdict.unmanaged("Route is not managed by the operator")
+        if plan.capabilities.routes or "SERVER_HOSTNAME" in plan.config:
+            return Verdict.unmanaged("Route is not managed by the operator")
+        return Verdict.unmanaged(
+            "the cluster has no Route API: set SERVER_HOSTNAME in the `configBundleSecret` to the "
+            "host by which people reach the registry"
+        )
     found = owned.get("Route", plan.prefix + REGISTRY_ROUTE)
     if found is None:
         return Verdict.bad("Route not found")
