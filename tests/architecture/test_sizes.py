@@ -13,8 +13,8 @@ FUNCTION_STOP, CLASS_STOP = 60, 300
 TABLE_FILES = {"tables", "routes", "media_types", "versions", "printers"}
 
 
-def _span(node: ast.AST) -> int:
-    return node.end_lineno - node.lineno + 1
+def _span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _definitions(kinds):

@@ -97,7 +97,9 @@ class Home:
                 env=self.environment, cwd=cwd or ROOT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired as late:
-            raise Failed(f"{command} took over {timeout} s: {late.stdout} {late.stderr}") from None
+            raise Failed(
+                f"{command} took over {timeout} s: {late.stdout!r} {late.stderr!r}"
+            ) from None
         if check and done.returncode:
             raise Failed(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout if check else done.stdout + done.stderr

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ PAST, FUTURE = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
 
 
 def mirror(**changes) -> MirrorRecord:
-    values = {
+    values: dict[str, Any] = {
         "id": 1, "repository_id": 1, "repository": RepositoryName.parse("a/b"), "is_enabled": True,
         "external_reference": "quay.io/a/b", "username": None, "password": None,
         "registry": ExternalRegistry(), "interval_seconds": 3600, "start_at": PAST,

@@ -113,21 +113,27 @@ class EdgeListener:
         """Pass the bytes of a TLS connection on to a pod that ends it itself."""
         reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
         try:
-            for address, port in self._choose("/"):
-                try:
-                    pod = await asyncio.wait_for(
-                        asyncio.open_connection(address, port, limit=CHUNK_BYTES), CONNECT_SECONDS
-                    )
-                except (OSError, TimeoutError):
-                    continue
-                try:
-                    await asyncio.gather(_pump(reader, pod[1]), _pump(pod[0], writer))
-                finally:
-                    pod[1].close()
+            pod = await self._connect()
+            if pod is None:
+                log.warning("no pod could be reached")
                 return
-            log.warning("no pod could be reached")
+            pod_reader, pod_writer = pod
+            try:
+                await asyncio.gather(_pump(reader, pod_writer), _pump(pod_reader, writer))
+            finally:
+                pod_writer.close()
         finally:
             writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Return a connection to the first pod that accepts one."""
+        for address, port in self._choose("/"):
+            opening = asyncio.open_connection(address, port, limit=CHUNK_BYTES)
+            try:
+                return await asyncio.wait_for(opening, CONNECT_SECONDS)
+            except (OSError, TimeoutError) as error:
+                log.debug("pod not reached", address=address, error=str(error))
+        return None
 
 
 async def _peek(connection: socket.socket) -> bytes:
