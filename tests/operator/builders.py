@@ -40,7 +40,7 @@ def components(*unmanaged: str) -> tuple[Component, ...]:
 
 
 def a_plan(*unmanaged: str, **changes) -> RegistryPlan:
-    values = {
+    values: JsonObject = {
         "name": NAME,
         "namespace": NAMESPACE,
         "uid": UID,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lightkube import KubeConfig
-from lightkube.config.kubeconfig import Cluster, User
+from lightkube.config.models import Cluster, User
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 
 from hatoba.cluster import manifests
