@@ -87,6 +87,18 @@ async def test_failures_come_back_with_growing_pauses():
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8])
 
 
+async def test_who_only_lost_a_race_comes_back_soon():
+    loop, queue = asyncio.get_running_loop(), WorkQueue()
+    queue.add(A)
+    await queue.get()
+    for _ in range(20):
+        before = loop.time()
+        queue.done(A, failed=True, longest=1.0)
+        await queue.get()
+
+    assert loop.time() - before == pytest.approx(1.0)
+
+
 async def test_of_two_later_looks_the_earlier_counts():
     loop, queue = asyncio.get_running_loop(), WorkQueue()
     queue.add_after(A, seconds=5)

@@ -62,13 +62,13 @@ class WorkQueue:
         self._active.add(key)
         return key
 
-    def done(self, key: Key, *, failed: bool = False) -> None:
-        """Say that work on the key ended."""
+    def done(self, key: Key, *, failed: bool = False, longest: float = LONGEST_PAUSE) -> None:
+        """Say that work on the key ended; after a failure it comes back within `longest`."""
         self._active.discard(key)
         if failed:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             self._again.discard(key)
-            self.add_after(key, seconds=min(FIRST_PAUSE * 2 ** (count - 1), LONGEST_PAUSE))
+            self.add_after(key, seconds=min(FIRST_PAUSE * 2 ** min(count - 1, 16), longest))
             return
         self._failures.pop(key, None)
         if key in self._again:

@@ -16,7 +16,7 @@ from hatoba.cluster.api.status import StatusError
 from hatoba.cluster.controllers.client import Client
 from hatoba.cluster.controllers.events import EventSink, Recorder
 from hatoba.cluster.controllers.informer import Handler, Informer, Informers
-from hatoba.cluster.controllers.queue import WorkQueue
+from hatoba.cluster.controllers.queue import LONGEST_PAUSE, WorkQueue
 from hatoba.cluster.controllers.settings import ControllerSettings
 from hatoba.cluster.controllers.values import Key
 from hatoba.cluster.node import Node
@@ -28,6 +28,7 @@ from hatoba.kernel.json import JsonObject
 log = structlog.get_logger()
 
 MANAGER: Final = "kube-controller-manager"
+_RACE_PAUSE: Final = 1.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 
@@ -127,7 +128,7 @@ class Controller(ABC):
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
-            failed = True
+            failed, longest = True, LONGEST_PAUSE
             try:
                 again = await self.reconcile(key)
                 failed = False
@@ -135,6 +136,7 @@ class Controller(ABC):
                     self.queue.add_after(key, seconds=again)
             except (Conflict, NotFound) as error:
                 # Somebody else was faster; the pass that follows sees what they did.
+                longest = _RACE_PAUSE
                 log.debug("reconcile.raced", controller=self.name, key=key, error=error.message)
             except HatobaError as error:
                 if is_namespace_ending(error):
@@ -145,7 +147,7 @@ class Controller(ABC):
             except Exception:
                 log.exception("reconcile.crashed", controller=self.name, key=key)
             finally:
-                self.queue.done(key, failed=failed)
+                self.queue.done(key, failed=failed, longest=longest)
 
 
 async def supervise(controller: Controller) -> None:
