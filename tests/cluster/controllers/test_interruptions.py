@@ -102,12 +102,12 @@ async def check(cluster):
     ]
 
 
-@pytest.mark.parametrize("is_heard", [False, True], ids=["lost", "unheard"])
 @pytest.mark.parametrize("number", range(1, 56))
-async def test_one_failing_write_changes_nothing(tmp_path, number, is_heard):
+async def test_one_failing_write_changes_nothing(tmp_path, number):
     async with build(tmp_path, objects=Failing) as cluster:
         await cluster.quiet()
-        cluster.objects.is_heard = is_heard
+        # Odd ones are lost; even ones happen, and only the answer is lost.
+        cluster.objects.is_heard = number % 2 == 0
         cluster.objects.countdown = number
         await live(cluster)
 
