@@ -180,7 +180,9 @@ def restarted(registry: Registry) -> Iterator[None]:
 
 
 @contextmanager
-def on_postgresql(directory: Path, url: str, *, drain: str = "0", **config) -> Iterator[Registry]:
+def on_postgresql(
+    directory: Path, url: str, *, drain: str = "0", adopted: bool = False, **config
+) -> Iterator[Registry]:
     """Run the registry as a pod does, with two workers; the port of metrics is its own."""
     port = free_port()
     content = {
@@ -213,7 +215,8 @@ def on_postgresql(directory: Path, url: str, *, drain: str = "0", **config) -> I
         command, directory=directory, port=port, database_uri=url, environment=environment
     ) as registry:
         registry.metrics_host = bind
-        initialize(registry)
+        if not adopted:
+            initialize(registry)
         yield registry
 
 
