@@ -140,8 +140,8 @@ async def test_a_client_that_leaves_is_forgotten(cluster, watch):
     await stream.next()
     stream.response.close()
     async with asyncio.timeout(3):
-        while cluster.api.store.watchers:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 -- nothing says when it happened
+        while cluster.api.store.watchers:  # noqa: ASYNC110 -- nothing says when it happened
+            await asyncio.sleep(0.01)
 
 
 async def test_closing_the_server_does_not_wait_for_watches(cluster, watch):

@@ -65,9 +65,14 @@ def _twice(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
 
 
 def _words(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return str(error)
+    """Count lines as the YAML parser of a real server does: from zero, but for the scanner."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error)
+    marks = [mark.line for mark in (error.context_mark, error.problem_mark) if mark is not None]
+    line = next((number for number in marks if number), 0)
+    if isinstance(error, yaml.scanner.ScannerError) and line:
+        line += 1
+    return f"line {line}: {error.problem}" if line else str(error.problem)
 
 
 class Applier:

@@ -64,6 +64,8 @@ class Remover:
         else:
             metadata.pop("finalizers", None)
         if not (finalizers or grace or stays):
+            if strategy.is_graceful:
+                self._mark(metadata, 0)
             return self._end(key, marked, deletion), True
         self._mark(metadata, None if stays else grace)
         if is_finished(marked):
@@ -73,7 +75,9 @@ class Remover:
         return self._store.put(key, marked), False
 
     def _end(self, key: Key, marked: JsonObject, deletion: Deletion) -> JsonObject:
-        return marked if deletion.dry_run else self._store.remove(key)
+        if not deletion.dry_run:
+            self._store.remove(key)
+        return marked
 
     def _mark(self, metadata: JsonObject, grace: int | None) -> None:
         if grace is None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hatoba.cluster.api.metadata import forbidden, required, unsupported
+from hatoba.cluster.api.metadata import forbidden, invalid, required, unsupported
 from hatoba.cluster.api.requests import Deletion, Write
 from hatoba.cluster.api.status import (
     About,
@@ -216,9 +216,13 @@ def parse_deletion(query: Query, body: JsonObject | None) -> Deletion:
     options = body or {}
     grace = options.get("gracePeriodSeconds", integer(query, "gracePeriodSeconds"))
     propagation = options.get("propagationPolicy", query.get("propagationPolicy"))
-    if options.get("orphanDependents") is not None and propagation is None:
-        propagation = "Orphan" if options["orphanDependents"] else "Background"
+    orphans = options.get("orphanDependents")
     causes = _deletion_causes(propagation)
+    if orphans is not None and propagation is not None:
+        sentence = "orphanDependents and deletionPropagation cannot be both set"
+        causes.append(invalid("propagationPolicy", f'"{propagation}"', sentence))
+    elif orphans is not None:
+        propagation = "Orphan" if orphans else "Background"
     dry_run = options.get("dryRun") or ([query["dryRun"]] if "dryRun" in query else [])
     causes += [c for value in dry_run for c in _dry_run_causes({"dryRun": value})]
     if causes:
@@ -239,7 +243,7 @@ def _deletion_causes(propagation: str | None) -> list[Cause]:
     if propagation is not None and propagation not in _PROPAGATIONS:
         causes.append(
             unsupported(
-                "propagationPolicy", propagation, ("Background", "Foreground", "Orphan", "nil")
+                "propagationPolicy", propagation, ("Foreground", "Background", "Orphan", "nil")
             )
         )
     return causes

@@ -25,6 +25,8 @@ _META: Final = ("apiVersion", "kind", "metadata", "status")
 class Strategy:
     """The rules that hold for a kind unless its own class says otherwise."""
 
+    is_graceful = False
+    """Whether an object that is deleted at once still says since when."""
     takes_unversioned_updates = True
     """Whether a PUT without resourceVersion overwrites (built-ins) or is refused (CRs)."""
 
@@ -54,7 +56,7 @@ class Strategy:
         """Return the schema of the kind; None where none is known."""
         resource = self.resource
         try:
-            return builtin(resource.group, resource.storage_version, resource.kind)
+            return builtin(resource.storage.group, resource.storage_version, resource.kind)
         except UnknownSchema:
             return None
 
@@ -126,6 +128,9 @@ class Strategy:
             new["status"] = status
         restore(metadata, old["metadata"], "labels")
         restore(metadata, old["metadata"], "generation")
+
+    def settle_status_update(self, new: JsonObject, old: JsonObject) -> None:
+        """Restore what a writer of the status may own and yet not change."""
 
     def validate(self, obj: JsonObject) -> list[Cause]:
         """Return what is wrong with a new object beyond its schema and metadata."""

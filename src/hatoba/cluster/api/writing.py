@@ -206,13 +206,15 @@ class Writer:
             causes = strategy.validate_update(new, old)
         causes = [
             *_check_kind(resource, given),
-            *meta.validate_update(new["metadata"], old["metadata"]),
+            *meta.validate_update(new["metadata"], old["metadata"], is_custom=resource.is_custom),
             *causes,
         ]
         write.warnings.extend(meta.finalizer_warnings(new["metadata"], old["metadata"]))
         self._refuse(resource, new, strategy.conclude(causes, new, old), kind=given.get("kind"))
         if not write.applied:
             self._ownership.record(new, old, resource=resource, write=write)
+        if write.subresource == "status":
+            strategy.settle_status_update(new, old)
         return self._replace(key, new, old, write)
 
     def _replace(self, key: Key, new: JsonObject, old: JsonObject, write: Write) -> JsonObject:

@@ -59,6 +59,10 @@ class CustomRules(Strategy):
             new.pop("status", None)
         else:
             new["status"] = status
+
+    @override
+    def settle_status_update(self, new: JsonObject, old: JsonObject) -> None:
+        metadata = new["metadata"]
         for key in (set(metadata) | set(old["metadata"])) - {"managedFields"}:
             restore(metadata, old["metadata"], key)
 

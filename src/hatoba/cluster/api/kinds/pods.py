@@ -31,6 +31,8 @@ _MUTABLE: Final = (
 class PodRules(Strategy):
     """Pods die gracefully: a pod on a node stays until the kubelet has ended its containers."""
 
+    is_graceful = True
+
     @override
     def default(self, obj: JsonObject) -> None:
         spec = obj.setdefault("spec", {})
