@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHON := python3 python3-venv
 COOLDOWN := $(shell date -u -d '7 days ago' +%F)
 COMPILE := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --exclude-newer $(COOLDOWN)
 
@@ -12,7 +13,8 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(BIN)/uv: requirements/tools.txt
-	@python3 -m venv $(VENV) || deploy/install-packages python3-venv && python3 -m venv $(VENV)
+	@deploy/install-packages $(PYTHON)
+	@python3 -m venv $(VENV)
 	@$(BIN)/pip install -q --require-hashes -r requirements/tools.txt
 	@touch $@
 
@@ -32,7 +34,7 @@ install: $(VENV)/.runtime ## Create .venv with what Hatoba runs on
 install-dev: $(VENV)/.dev $(VENV)/.runtime ## ... and what tests need
 
 packages:
-	@deploy/install-packages postgresql redis-server libnss-wrapper kubectl
+	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql redis-server libnss-wrapper kubectl
 
 packages-test: packages
 	@deploy/install-packages skopeo podman buildah docker-registry

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 from lightkube import ApiError, Client, KubeConfig
@@ -32,6 +32,7 @@ BLOCKED_PATIENCE_SECONDS: Final = 20.0
 LOG_LINES: Final = 15
 _CLUSTER_FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret")
 _APPLY_ATTEMPTS: Final = 20
+Resource: TypeAlias = GenericNamespacedResource | GenericGlobalResource
 
 
 class DeploymentFailed(Unavailable):
@@ -65,25 +66,27 @@ def deploy(
 ) -> None:
     """Apply the operator, then the registry's file, and return when the registry is available.
 
-    Idempotent: applying the same files again changes nothing.
+    Idempotent: applying the same files again changes nothing, and says so.
 
     Raises:
         DeploymentFailed: with the last log lines of the pod concerned.
     """
     client = Client(KubeConfig.from_file(kubeconfig), field_manager=FIELD_MANAGER)
+    documents = list(_documents([registry_file])) if registry_file is not None else []
+    target = _target(documents) if registry_file is not None else None
     with console.status("installing the operator"):
-        for document in _documents(operator_files):
-            _apply(client, document)
-    console.print("operator  installed")
-    if registry_file is None:
+        changes = sum([_apply(client, document) for document in _documents(operator_files)])
+    console.print("operator  installed" if changes else "operator  is installed already")
+    if target is None:
         _wait_for_operator(client, timeout_seconds=timeout_seconds)
         console.print("operator  ready")
         return
-    documents = list(_documents([registry_file]))
-    target = _target(documents)
-    for document in documents:
-        _apply(client, document)
-    registry = _wait_for_registry(client, target, console, timeout_seconds=timeout_seconds)
+    changes += sum([_apply(client, document) for document in documents])
+    registry = _registry(client, target)
+    if not changes and _is_available(registry):
+        console.print("registry  is available already, nothing was changed")
+    else:
+        registry = _wait_for_registry(client, target, console, timeout_seconds=timeout_seconds)
     text = summary(registry, kubeconfig=kubeconfig, target=(target.namespace, target.name))
     # Lines that people copy must not be broken.
     console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -108,13 +111,17 @@ def _target(documents: Sequence[JsonObject]) -> Target:
     raise DeploymentFailed("the file holds no QuayRegistry")
 
 
-def _apply(client: Client, document: JsonObject) -> None:
-    """Apply one document; a kind whose definition was just applied may need a moment."""
+def _apply(client: Client, document: JsonObject) -> bool:
+    """Apply one document and return whether that changed anything.
+
+    A kind whose definition was just applied may need a moment.
+    """
     kind, name = document["kind"], document["metadata"]["name"]
     last: Exception | None = None
     for _ in range(_APPLY_ATTEMPTS):
         try:
-            client.apply(_resource(document), force=True)
+            before = _found(client, document)
+            after = client.apply(_resource(document), force=True)
         except ApiError as error:
             if error.status.code not in {404, 409, 429, 500, 503}:
                 raise DeploymentFailed(
@@ -123,11 +130,30 @@ def _apply(client: Client, document: JsonObject) -> None:
             last = error
             time.sleep(POLL_SECONDS)
         else:
-            return
+            return before is None or _version(before) != _version(after)
     raise DeploymentFailed(f"{kind} {name} could not be applied: {last}") from last
 
 
-def _resource(document: JsonObject) -> GenericNamespacedResource | GenericGlobalResource:
+def _found(client: Client, document: JsonObject) -> Resource | None:
+    meta = document["metadata"]
+    kind: Any = type(_resource(document))
+    try:
+        found: Resource = client.get(kind, meta["name"], namespace=meta.get("namespace"))
+    except ApiError as error:
+        if error.status.code == 404:
+            return None
+        raise
+    return found
+
+
+def _version(resource: Resource) -> tuple[object, ...]:
+    """Return what is another after every change of the object but those of its status."""
+    meta = resource.metadata
+    assert meta is not None  # the API returned it
+    return meta.uid, meta.generation or meta.resourceVersion
+
+
+def _resource(document: JsonObject) -> Resource:
     if document["kind"] == "QuayRegistry":
         registry: GenericNamespacedResource = QuayRegistry.from_dict(document)
         return registry
@@ -155,7 +181,7 @@ def _wait_for_registry(
         while time.monotonic() < deadline:
             registry = _registry(client, target)
             progress.show(registry, _pods(client, target.namespace))
-            if _condition(registry, "Available").get("status") == "True":
+            if _is_available(registry):
                 return registry
             blocked = _condition(registry, "RolloutBlocked")
             if blocked.get("status") != "True":
@@ -192,6 +218,10 @@ def _pods(client: Client, namespace: str) -> list[JsonObject]:
 def _condition(registry: JsonObject, kind: str) -> JsonObject:
     conditions = (registry.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _is_available(registry: JsonObject) -> bool:
+    return _condition(registry, "Available").get("status") == "True"
 
 
 def _is_ready(pod: JsonObject) -> bool:
