@@ -166,6 +166,8 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
         "SECURITY_SCANNER_V4_ENDPOINT": f"http://{plan.prefix}{SCANNER}:8080",
         "SECURITY_SCANNER_V4_NAMESPACE_WHITELIST": ["admin"],
         "SECURITY_SCANNER_INDEXING_INTERVAL": 30,
+        # Layers are fetched through the Service: the host of the Route may not resolve in here.
+        "SECURITY_SCANNER_REGISTRY_URL": f"http://{plan.prefix}quay-app:8080",
         "SECURITY_SCANNER_V4_PSK": plan.keys.scanner_psk,
     }
 
