@@ -134,7 +134,7 @@ class Kubelet(Node):
         self._changed.set()
 
     async def _refresh(self) -> None:
-        """Bring volumes up to date after changes, several at once, and from time to time: tokens."""
+        """Bring volumes up to date after changes, and from time to time for tokens' sake."""
         while True:
             try:
                 async with asyncio.timeout(_TOKENS_PERIOD):

@@ -98,6 +98,24 @@ class Log:
                 self.file = self.open()
 
 
+def become(argv: list[str], env: dict[str, str]) -> None:
+    """Replace this process by the program, looked for on the PATH that it gets.
+
+    `os.execvpe` would do the same, but imports more when called, which the program's user need not
+    be allowed to read.
+    """
+    places = [""] if "/" in argv[0] else [f"{part}/" for part in env.get("PATH", "").split(":")]
+    problem: OSError | None = None
+    for place in places:
+        try:
+            os.execve(place + argv[0], argv, env)  # noqa: S606 -- the point of it
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = problem or error
+        except OSError as error:
+            problem = error
+    raise problem or FileNotFoundError(2, "no such file or directory")
+
+
 def execute(spec: dict, streams: tuple[int, int], report: int) -> None:  # type: ignore[type-arg]
     """Become the program; what keeps it from being executed goes to `report`."""
     try:
@@ -116,9 +134,9 @@ def execute(spec: dict, streams: tuple[int, int], report: int) -> None:  # type:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.umask(0o022)
         os.chdir(spec["cwd"])
-        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 -- the point of it
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        become(spec["argv"], spec["env"])
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", "") or str(error)).lower()
         os.write(report, f'exec: "{spec["argv"][0]}": {reason}'.encode())
     finally:
         os._exit(128)

@@ -107,13 +107,18 @@ def is_sidecar(container: JsonObject) -> bool:
 
 def phase_of(view: PodView) -> Phase:
     """Return the phase that follows from the containers."""
+    is_running = any(isinstance(one.state, Running) for one in (*view.inits, *view.containers))
     if view.reason:
-        return "Failed"
+        # Told to end from outside; over when nothing of it runs any more.
+        return "Running" if is_running else "Failed"
     policy = view.pod["spec"].get("restartPolicy", "Always")
     return _init_phase(view, policy) or _main_phase(view, policy)
 
 
 def _main_phase(view: PodView, policy: str) -> Phase:
+    if any(isinstance(one.state, Running) for one in (*view.inits, *view.containers)):
+        waits = any(isinstance(one.state, Waiting) and not one.last for one in view.containers)
+        return "Pending" if waits else "Running"
     ended = [one for one in view.containers if isinstance(one.state, Terminated)]
     if len(ended) == len(view.containers) and ended and (view.is_stopped or policy != "Always"):
         if all(one.has_succeeded for one in ended):

@@ -129,8 +129,8 @@ class PodWorker:
         except TimeoutError:
             recorder = self._context.recorder
             recorder.normal(self.local.pod, "DeadlineExceeded", _DEADLINE_MESSAGE)
-            await self._stop(self.runners, grace=self.local.grace_seconds)
             self._failure = ("DeadlineExceeded", _DEADLINE_MESSAGE)
+            await self._stop(self.runners, grace=self.local.grace_seconds)
             self._publisher.changed()
 
     def _restore(self) -> None:
