@@ -43,17 +43,20 @@ class Names:
         return self._versions[max(known)]
 
     def in_query(self, query):
-        parts = []
-        for key, value in parse_qsl(query, keep_blank_values=True):
-            if key == "resourceVersion":
-                value = self.version(value)
-            elif key == "continue":
-                value = self._others.get(value, value)
-            elif key == "fieldSelector":
-                for recorded, own in self._others.items():
-                    value = value.replace(recorded, own)
-            parts.append(f"{quote_plus(key)}={quote_plus(value)}")
-        return "&".join(parts)
+        return "&".join(
+            f"{quote_plus(key)}={quote_plus(self._in_parameter(key, value))}"
+            for key, value in parse_qsl(query, keep_blank_values=True)
+        )
+
+    def _in_parameter(self, key, value):
+        if key == "resourceVersion":
+            return self.version(value)
+        if key == "continue":
+            return self._others.get(value, value)
+        if key == "fieldSelector":
+            for recorded, own in self._others.items():
+                value = value.replace(recorded, own)
+        return value
 
     def in_body(self, body):
         if isinstance(body, list):

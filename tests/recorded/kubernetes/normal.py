@@ -87,34 +87,37 @@ def _text(text):
 
 
 def _object(value, *, full_ownership):
-    found = {}
-    for key, part in value.items():
-        if key in DROPPED:
-            continue
-        if key in VOLATILE and part not in ("", None, "None", "0"):
-            found[key] = f"<{key}>"
-        elif key == "managedFields":
-            found[key] = _managed(part, full_ownership=full_ownership)
-        elif key == "annotations" and isinstance(part, dict):
-            found[key] = {k: _text(v) for k, v in part.items() if k != REVISION}
-        elif key in {"items", "rows"} and isinstance(part, list):
-            kept = [item for item in part if not is_surrounding(_row_object(item))]
-            found[key] = [normal(item, full_ownership=full_ownership) for item in kept]
-        elif key == "cells":
-            found[key] = [_text(str(cell)) if isinstance(cell, str) else cell for cell in part]
-        else:
-            found[key] = normal(part, full_ownership=full_ownership)
-    if found.get("annotations") == {}:
-        del found["annotations"]
-    if found.get("managedFields") == []:
-        del found["managedFields"]
+    found = {
+        key: _member(key, part, full_ownership=full_ownership)
+        for key, part in value.items()
+        if key not in DROPPED
+    }
+    for key in ("annotations", "managedFields"):
+        if not found.get(key, True):
+            del found[key]
     if value.get("generateName") and "name" in found:
         found["name"] = f"{value['generateName']}<suffix>"
-    if value.get("kind") in RUN_BY_CONTROLLERS:
+    kind = str(value.get("kind"))
+    if kind in RUN_BY_CONTROLLERS:
         found.pop("status", None)
-    if value.get("kind") == "Namespace" and isinstance(found.get("status"), dict):
+    if kind == "Namespace" and isinstance(found.get("status"), dict):
         found["status"].pop("conditions", None)
     return found
+
+
+def _member(key, part, *, full_ownership):
+    if key in VOLATILE and part not in ("", None, "None", "0"):
+        return f"<{key}>"
+    if key == "managedFields":
+        return _managed(part, full_ownership=full_ownership)
+    if key == "annotations" and isinstance(part, dict):
+        return {name: _text(str(text)) for name, text in part.items() if name != REVISION}
+    if key in {"items", "rows"} and isinstance(part, list):
+        kept = [item for item in part if not is_surrounding(_row_object(item))]
+        return [normal(item, full_ownership=full_ownership) for item in kept]
+    if key == "cells":
+        return [_text(cell) if isinstance(cell, str) else cell for cell in part]
+    return normal(part, full_ownership=full_ownership)
 
 
 def _row_object(item):

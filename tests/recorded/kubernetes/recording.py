@@ -68,7 +68,7 @@ class Exchange:
 
     @property
     def answer(self):
-        return self.raw["response_body"]
+        return self.raw.get("response_body")
 
     @property
     def warnings(self):

@@ -28,6 +28,13 @@ from hatoba.kernel.clock import SystemClock
 
 FULL_OWNERSHIP = {"cr-crud", "ssa-basic", "ssa-lists", "kubectl-apply"}
 SETTLE_SECONDS = 1.0
+RUN_BY_CONTROLLERS = {
+    "deployments",
+    "horizontalpodautoscalers",
+    "jobs",
+    "persistentvolumeclaims",
+    "pods",
+}
 ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
 
 
@@ -131,7 +138,7 @@ class Player:
                 started.set()
                 async with asyncio.timeout(limit):
                     async for line in answer.content:
-                        found.append({"event": json.loads(line)})
+                        found += [{"event": json.loads(line)}]
         except TimeoutError:
             pass
         finally:
@@ -207,9 +214,7 @@ def _needs_controllers(exchange):
     if isinstance(exchange.answer, dict) and is_surrounding(exchange.answer):
         return True
     if exchange.is_stream or "Table" in exchange.headers.get("Accept", ""):
-        return plural in {"pods", "deployments", "jobs", "persistentvolumeclaims"} or (
-            plural in {"horizontalpodautoscalers"}
-        )
+        return plural in RUN_BY_CONTROLLERS
     return plural == "pods" and exchange.method == "GET" and not name
 
 

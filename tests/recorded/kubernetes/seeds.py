@@ -44,7 +44,7 @@ def mentioned(exchange):
     found = set()
     for item in [answer, *rows, *(answer.get("items") or ())]:
         metadata = item.get("metadata") or {}
-        if "name" in metadata and not is_surrounding(item):
+        if isinstance(metadata.get("name"), str) and not is_surrounding(item):
             found.add((plural, metadata.get("namespace", ""), metadata["name"]))
     return found
 
@@ -60,9 +60,10 @@ def seeds(exchanges, spaces):
             metadata = obj["metadata"]
             at = (PLURALS.get(kind), metadata.get("namespace", ""), metadata["name"])
             ours = at[0] and at[0] not in NOT_SERVED and at[1] in spaces
-            if ours and at not in known and at not in found and not is_surrounding(obj):
-                if not (kind == "ServiceAccount" and at[2] == "default"):
-                    found[at] = (kind, version, obj)
+            is_account = kind == "ServiceAccount" and at[2] == "default"
+            is_new = at not in known and at not in found
+            if ours and is_new and not is_account and not is_surrounding(obj):
+                found[at] = (kind, version, obj)
     ordered = sorted(found.items(), key=lambda item: int(item[1][2]["metadata"]["resourceVersion"]))
     for (plural, namespace, _), (kind, version, obj) in ordered:
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -101,12 +102,11 @@ def _in_document(document):
     kind, version = document.get("kind", ""), document.get("apiVersion", "")
     if kind.endswith("List") and isinstance(document.get("items"), list):
         for item in document["items"]:
-            if (item.get("metadata") or {}).get("resourceVersion"):
+            if "resourceVersion" in (item.get("metadata") or {}):
                 yield kind.removesuffix("List"), version, item
     elif kind not in {"Table", "Scale", "PartialObjectMetadata", "Status"}:
-        if (document.get("metadata") or {}).get("resourceVersion") and "name" in document[
-            "metadata"
-        ]:
+        metadata = document.get("metadata") or {}
+        if metadata.get("resourceVersion") and "name" in metadata:
             yield kind, version, document
 
 
