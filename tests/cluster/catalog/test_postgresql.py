@@ -1,0 +1,189 @@
+"""The PostgreSQL launcher: the contract of the image it stands for, and being killed."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from hatoba.cluster.catalog.identity import pod_user
+from hatoba.cluster.catalog.images import ImageUnknown
+from hatoba.cluster.catalog.postgresql import Contract, forget_dead_server, literal, quoted
+from hatoba.cluster.catalog.programs import find_program
+from hatoba.cluster.kubelet.names import ServiceNames, WrapperMissing
+from hatoba.kernel.errors import InvalidInput
+
+SETTINGS = {
+    "POSTGRESQL_USER": "quay",
+    "POSTGRESQL_PASSWORD": "it's \\ secret",
+    "POSTGRESQL_DATABASE": "my-database",
+    "POSTGRESQL_ADMIN_PASSWORD": "root",
+}
+SECONDS = 20.0
+
+
+def test_owner_password_and_database_go_together():
+    with pytest.raises(InvalidInput, match="go together"):
+        Contract.read({"POSTGRESQL_USER": "quay"})
+    with pytest.raises(InvalidInput, match="must be set"):
+        Contract.read({})
+    assert Contract.read(SETTINGS).max_connections == "100"
+
+
+def test_names_and_passwords_are_quoted():
+    assert quoted('a"b') == '"a""b"'
+    assert literal("it's \\") == "E'it''s \\\\'"
+
+
+def test_the_fingerprint_of_passwords_hides_them():
+    contract = Contract.read(SETTINGS)
+    assert "secret" not in contract.fingerprint("salt")
+    assert contract.fingerprint("salt") == contract.fingerprint("salt")
+    assert contract.fingerprint("salt") != contract.fingerprint("pepper")
+
+
+def test_the_lock_of_a_server_that_is_no_more_is_removed(tmp_path):
+    lock = tmp_path / "postmaster.pid"
+    # Our own pid: alive, but no server of this directory.
+    lock.write_text(f"{os.getpid()}\n{tmp_path}\n")
+    forget_dead_server(tmp_path)
+    assert not lock.exists()
+    with subprocess.Popen(["sleep", "100"], cwd=tmp_path) as server:
+        lock.write_text(f"{server.pid}\n")
+        forget_dead_server(tmp_path)
+        assert lock.exists()
+        server.kill()
+
+
+class Launcher:
+    """A launched server in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.address = "127.241.0.2"
+        self.process: subprocess.Popen | None = None
+
+    def start(self, **changes: str) -> None:
+        user = pod_user()
+        program = str(Path(find_program("postgres", package="postgresql")).resolve())
+        identity = [] if user is None else ["--uid", str(user.uid), "--gid", str(user.gid)]
+        (self.directory / "hosts").mkdir(exist_ok=True, mode=0o755)
+        names = ServiceNames(self.directory / "hosts")
+        command = [sys.executable, "-m", "hatoba.cluster.catalog.postgresql", "--program", program]
+        place = ["--root", str(self.directory / "root"), "--address", self.address]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *place, *identity],
+                env={"PATH": os.environ["PATH"], **names.variables("x"), **SETTINGS, **changes},
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex((self.address, 5432)) == 0:
+                    return
+            assert self.process is not None
+            assert self.process.poll() is None, (self.directory / "log").read_text()
+            time.sleep(0.05)
+        raise AssertionError((self.directory / "log").read_text())
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(SECONDS)
+
+    async def ask(self, question: str, **credentials: str):
+        arguments = {
+            "user": "quay",
+            "password": SETTINGS["POSTGRESQL_PASSWORD"],
+            "database": "my-database",
+            **credentials,
+        }
+        connection = await self._connect(**arguments)
+        try:
+            return await connection.fetchval(question)
+        finally:
+            await connection.close()
+
+    async def _connect(self, **arguments):
+        """Connect; a server that was killed recovers first and says so."""
+        for _ in range(100):
+            try:
+                return await asyncpg.connect(host=self.address, **arguments)
+            except asyncpg.CannotConnectNowError:
+                await asyncio.sleep(0.05)
+        raise AssertionError((self.directory / "log").read_text())
+
+
+@pytest.fixture
+def launcher():
+    try:
+        find_program("postgres", package="postgresql")
+        with tempfile.TemporaryDirectory(prefix="hatoba-test-pg-") as place:
+            Path(place).chmod(0o711)
+            (Path(place) / "root").mkdir()
+            found = Launcher(Path(place))
+            try:
+                yield found
+            finally:
+                found.stop(signal.SIGKILL)
+    except (ImageUnknown, WrapperMissing) as missing:
+        pytest.skip(missing.message)
+
+
+@pytest.mark.postgres
+@pytest.mark.anyio
+async def test_owner_and_administrator_come_in_from_outside(launcher):
+    launcher.start()
+    launcher.wait()
+    assert await launcher.ask("select current_user") == "quay"
+    assert await launcher.ask("create extension pg_trgm", user="postgres", password="root") is None
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await launcher.ask("select 1", password="wrong")
+
+
+@pytest.mark.postgres
+@pytest.mark.anyio
+async def test_data_survives_a_kill_and_changed_passwords_count(launcher):
+    launcher.start()
+    launcher.wait()
+    await launcher.ask("create table kept as select 42 as answer")
+    launcher.stop(signal.SIGKILL)
+    launcher.start(POSTGRESQL_PASSWORD="new")
+    launcher.wait()
+    assert await launcher.ask("select answer from kept", password="new") == 42
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await launcher.ask("select 1")
+
+
+@pytest.mark.postgres
+@pytest.mark.anyio
+async def test_a_launcher_killed_while_making_the_database_starts_over(launcher):
+    launcher.start()
+    data = launcher.directory / "root" / "var/lib/pgsql/data"
+    async with asyncio.timeout(SECONDS):
+        while not list(data.glob("making-*/base")):  # noqa: ASYNC110 -- a file of another process
+            await asyncio.sleep(0.01)
+    launcher.stop(signal.SIGKILL)
+    assert not (data / "userdata").exists()
+    launcher.start()
+    launcher.wait()
+    assert await launcher.ask("select 1") == 1
+    assert not list(data.glob("making-*"))
+
+
+def test_programs_are_where_they_are_expected():
+    if shutil.which("postgres") is None:
+        pytest.skip("PostgreSQL is not on PATH")
+    assert Path(find_program("postgres", package="postgresql")).name == "postgres"
