@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 PYTHON := python3 python3-venv
 COOLDOWN := $(shell date -u -d '7 days ago' +%F)
 COMPILE := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --exclude-newer $(COOLDOWN)
+# Whoever is behind a proxy with an authority of its own has that authority here.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= 1
+endif
 
 .PHONY: help up down test check install install-dev format lock packages packages-test
 .DEFAULT_GOAL := help

@@ -1,5 +1,6 @@
 """`hatoba up`: from nothing to a registry that people push to."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +13,9 @@ from rich.console import Console
 import hatoba
 from hatoba.cli.local_api import LocalApi
 from hatoba.cluster.catalog.programs import find_program
-from hatoba.cluster.home import Home, find_home
+from hatoba.cluster.home import Home, HomeUnusable, find_home
 from hatoba.cluster.kubelet.names import find_wrapper
-from hatoba.cluster.lifecycle import ClusterNotStarted, cluster_state, start_cluster
+from hatoba.cluster.lifecycle import cluster_state, start_cluster
 from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
 from hatoba.kernel.json import JsonObject
 
@@ -36,28 +37,41 @@ _SERVERS: Final = (("postgres", "postgresql"), ("redis-server", "redis-server"))
 @click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds to wait.")
 def up(*, registry_file: Path | None, cluster_only: bool, api_port: int, timeout: float) -> None:
     """Start the embedded cluster, the operator and a registry; what runs already is left alone."""
-    console = Console()
+    console, home = Console(), find_home()
     try:
         bring_up(
             console,
-            find_home(),
+            home,
             registry_file=None if cluster_only else registry_file or samples() / "walkthrough.yaml",
             api_port=api_port,
             timeout=timeout,
         )
     except HatobaError as error:
-        _tell(console, error)
+        _tell(console, home, error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("hatoba up: interrupted", style="bold red")
+        _tell_what_runs(console, home)
+        sys.exit(130)
 
 
-def _tell(console: Console, error: HatobaError) -> None:
+def _tell(console: Console, home: Home, error: HatobaError) -> None:
     details = getattr(error, "details", "")
     if details:
-        console.print(details, style="dim", markup=False, highlight=False)
-    console.print(f"hatoba up: {error.message}", style="bold red", markup=False)
-    if not isinstance(error, ClusterNotStarted | Unsupported):
-        console.print("What runs keeps running: look with kubectl, `hatoba up` goes on from here,")
-        console.print("`hatoba down` stops it.")
+        console.print(details, style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"hatoba up: {error.message}", style="bold red", markup=False, soft_wrap=True)
+    _tell_what_runs(console, home)
+
+
+def _tell_what_runs(console: Console, home: Home) -> None:
+    with contextlib.suppress(HomeUnusable):
+        if cluster_state(home).supervisor is not None:
+            _tell_how_to_go_on(console, home)
+
+
+def _tell_how_to_go_on(console: Console, home: Home) -> None:
+    console.print("What runs keeps running: `hatoba up` goes on from here, `hatoba down` stops it.")
+    console.print(f"Look around: export KUBECONFIG={home.kubeconfig}", soft_wrap=True)
 
 
 def bring_up(

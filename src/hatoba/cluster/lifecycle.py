@@ -20,7 +20,8 @@ from hatoba.cluster.home import Home
 from hatoba.cluster.kubelet import processes
 from hatoba.cluster.kubelet.attempts import Attempt, Started, living
 from hatoba.cluster.kubelet.processes import ProcessId
-from hatoba.cluster.locking import HomeInUse, holder
+from hatoba.cluster.locking import holder
+from hatoba.cluster.supervisor import IN_USE
 from hatoba.config.loader import environment
 from hatoba.kernel.errors import Unavailable
 from hatoba.kernel.json import JsonObject
@@ -73,7 +74,7 @@ def cluster_state(home: Home) -> ClusterState:
 def _process_record(home: Home) -> JsonObject | None:
     try:
         record: JsonObject = json.loads(home.process.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     known = ProcessId(pid=record["pid"], start_time=record["start_time"])
     return record if processes.is_alive(known) else None
@@ -82,9 +83,11 @@ def _process_record(home: Home) -> JsonObject | None:
 def start_cluster(home: Home, *, api_port: int = 0) -> ClusterState:
     """Start the supervisor and return when the cluster serves.
 
+    A cluster that is starting already, for somebody who was interrupted or who came first, is
+    waited for.
+
     Raises:
         ClusterNotStarted: it did not; nothing is left running.
-        HomeInUse: somebody else started one at the same moment.
     """
     home.prepare()
     command = [sys.executable, "-m", "hatoba.cli.main", "cluster", "run", "--supervised"]
@@ -102,12 +105,12 @@ def start_cluster(home: Home, *, api_port: int = 0) -> ClusterState:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         state = cluster_state(home)
-        if state.is_serving and state.supervisor == process.pid:
+        if state.is_serving:
             # It goes on without us; Popen must not complain that nobody waited.
             process.returncode = 0
             return state
-        if process.poll() is not None:
-            raise HomeInUse(f"a cluster runs in {home.root} already")
+        if process.poll() not in {None, IN_USE}:
+            break
         time.sleep(_PAUSE)
     details = last_lines(home.log)
     stop_cluster(home)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hatoba.cluster.home import Home
+from hatoba.cluster.home import Home, HomeUnusable
 from hatoba.kernel.errors import Conflict
 
 
@@ -34,11 +34,17 @@ def hold_home(home: Home) -> Iterator[None]:
 
 
 def holder(home: Home) -> int | None:
-    """Return the pid of whoever holds the home, None when nobody does."""
+    """Return the pid of whoever holds the home, None when nobody does.
+
+    Raises:
+        HomeUnusable: it is not ours.
+    """
     try:
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise HomeUnusable(f"{home.root} belongs to another user; set HATOBA_HOME") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

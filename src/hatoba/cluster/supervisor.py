@@ -21,6 +21,7 @@ LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 IN_USE = 75
+ACQUIRE_ATTEMPTS = 10
 
 
 class Supervisor:
@@ -92,13 +93,21 @@ class Supervisor:
             output.write(f"supervisor: {text}\n")
 
 
+def acquire(descriptor: int) -> bool:
+    """Take the lock; whoever only looks whether it is held holds it for an instant, too."""
+    for attempt in range(ACQUIRE_ATTEMPTS):
+        time.sleep(0.02 if attempt else 0)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
 def main() -> int:
     """Hold the lock and supervise; 75 when somebody else holds it."""
     lock, log, *command = sys.argv[1:]
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not acquire(descriptor):
         return IN_USE
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
