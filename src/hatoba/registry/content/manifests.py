@@ -10,12 +10,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.digests import Digest
-from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName, TagName
-from hatoba.oci.manifests import Manifest, parse_manifest
-from hatoba.registry.content import store, store_blobs
+from hatoba.oci.manifests import parse_manifest
+from hatoba.registry.content import store
 from hatoba.registry.content.errors import (
-    ManifestContentUnknown,
     ManifestDigestMismatch,
     ManifestUnknown,
     RepositoryUnknown,
@@ -32,6 +30,7 @@ from hatoba.registry.content.models import (
 )
 from hatoba.registry.content.resolver import TagResolver
 from hatoba.registry.content.shelf import Shelf, audit_entry
+from hatoba.registry.content.writing import ManifestWriter
 
 log = structlog.get_logger()
 
@@ -61,31 +60,25 @@ class Manifests:
             TagImmutable: the tag exists and may not move.
             RepositoryUnknown: no such repository.
         """
-        by_digest = isinstance(reference, Digest)
         manifest = parse_manifest(
             content,
             content_type=content_type,
             algorithm=reference.algorithm if isinstance(reference, Digest) else "sha256",
             maximum_bytes=self.shelf.policy.maximum_manifest_bytes,
         )
-        if by_digest and manifest.digest != reference:
+        if isinstance(reference, Digest) and manifest.digest != reference:
             raise ManifestDigestMismatch("manifest digest mismatch")
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            manifest_id = await self._store(connection, manifest, repository=repository)
-            if isinstance(reference, Digest):
-                await self._hold(connection, manifest, repository, manifest_id=manifest_id)
-                named = {"manifest_digest": str(manifest.digest)}
-            else:
-                await self._tag(connection, repository, tag=reference, manifest_id=manifest_id)
-                named = {"tag": str(reference)}
+            writer = ManifestWriter(shelf=self.shelf, connection=connection, repository=repository)
+            await writer.write(manifest, reference=reference)
             entry = audit_entry(
                 "push_repo",
                 repository=repository,
                 caller=caller,
-                metadata={**named, "mediaType": manifest.media_type},
+                metadata={**_named(reference), "mediaType": manifest.media_type},
             )
             await self.shelf.audit.record(connection, entry)
         log.info(
@@ -110,17 +103,15 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             record = await self._by_digest(name, digest=reference)
-            named = {"manifest_digest": str(reference)}
         else:
             record = await self._by_tag(name, tag=reference)
-            named = {"tag": str(reference)}
         if caller is not None:
             self.shelf.audit.remember(
                 audit_entry(
                     "pull_repo",
                     repository=record.repository,
                     caller=caller,
-                    metadata={**named, "mediaType": record.media_type},
+                    metadata={**_named(reference), "mediaType": record.media_type},
                 )
             )
         return record
@@ -149,100 +140,6 @@ class Manifests:
             await announce(connection)
         self.shelf.caches.clear()
         log.info("manifest deleted", repository=str(name), reference=str(reference), tags=names)
-
-    async def _store(
-        self, connection: AsyncConnection, manifest: Manifest, *, repository: RepositoryRecord
-    ) -> int:
-        wanted = [blob.digest for blob in manifest.blobs]
-        held = await store_blobs.held_blobs(
-            connection, repository_id=repository.id, digests=wanted, now=self.shelf.clock.now()
-        )
-        for blob in manifest.blobs:
-            if str(blob.digest) not in held:
-                what = "config" if blob is manifest.config else "layer"
-                raise ManifestContentUnknown(
-                    f"Could not load {what} blob for manifest"
-                    if what == "config"
-                    else f"Unknown blob `{blob.digest}`"
-                )
-            _, size = held[str(blob.digest)]
-            if size is not None and size != blob.size:
-                raise ManifestContentUnknown(
-                    f"the descriptor of {blob.digest} says {blob.size} bytes; it has {size}"
-                )
-        children = await store.manifest_ids(
-            connection,
-            repository_id=repository.id,
-            digests=[child.digest for child in manifest.children],
-        )
-        for child in manifest.children:
-            if str(child.digest) not in children:
-                raise ManifestContentUnknown(f"Could not load child manifest `{child.digest}`")
-        return await store.insert_manifest(
-            connection,
-            manifest,
-            repository_id=repository.id,
-            media_type_id=self.shelf.lookups.id("mediatype", manifest.media_type),
-            blob_ids=sorted({blob_id for blob_id, _ in held.values()}),
-            child_ids=sorted(children.values()),
-        )
-
-    async def _tag(
-        self,
-        connection: AsyncConnection,
-        repository: RepositoryRecord,
-        *,
-        tag: TagName,
-        manifest_id: int,
-    ) -> None:
-        await store.lock(connection, f"tag:{repository.id}:{tag}")
-        now_ms = await store.next_moment_ms(
-            connection, repository_id=repository.id, tag=tag, now_ms=self.shelf.now_ms()
-        )
-        current = await store.alive_tag(
-            connection, repository_id=repository.id, tag=tag, now_ms=now_ms
-        )
-        if current is not None:
-            if current.immutable:
-                raise TagImmutable(f"Tag {tag} is immutable")
-            await store.end_tags(connection, tag_ids=[current.id], end_ms=now_ms)
-        await store.insert_tag(
-            connection,
-            {
-                "name": tag,
-                "repository_id": repository.id,
-                "manifest_id": manifest_id,
-                "lifetime_start_ms": now_ms,
-                "tag_kind_id": self.shelf.lookups.id("tagkind", "tag"),
-            },
-        )
-
-    async def _hold(
-        self,
-        connection: AsyncConnection,
-        manifest: Manifest,
-        repository: RepositoryRecord,
-        *,
-        manifest_id: int,
-    ) -> None:
-        """Keep what was pushed by digest, as Quay does, by a hidden tag that ends by itself.
-
-        A manifest with a subject has no other tag to wait for: it is kept until it is deleted.
-        """
-        now_ms = self.shelf.now_ms()
-        hold_ms = round(self.shelf.policy.hold_lifetime.total_seconds() * 1000)
-        await store.insert_tag(
-            connection,
-            {
-                "name": f"$temp-{new_uuid()}",
-                "repository_id": repository.id,
-                "manifest_id": manifest_id,
-                "lifetime_start_ms": now_ms,
-                "lifetime_end_ms": None if manifest.subject else now_ms + hold_ms,
-                "hidden": True,
-                "tag_kind_id": self.shelf.lookups.id("tagkind", "tag"),
-            },
-        )
 
     async def _by_tag(self, name: RepositoryName, *, tag: TagName) -> ManifestRecord:
         resolved = await self.resolver.resolve(name, tag)
@@ -333,3 +230,10 @@ class Manifests:
             )
             await store.end_tags(connection, tag_ids=[row.id], end_ms=end_ms)
         return sorted(row.name for row in alive if not row.hidden)
+
+
+def _named(reference: Reference) -> dict[str, str]:
+    """Return how an audit row tells what was asked for."""
+    if isinstance(reference, Digest):
+        return {"manifest_digest": str(reference)}
+    return {"tag": str(reference)}

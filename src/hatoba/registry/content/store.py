@@ -250,7 +250,7 @@ async def next_moment_ms(
     statement = select(func.max(tags.c.lifetime_end_ms)).where(
         tags.c.repository_id == repository_id,
         tags.c.name == tag,
-        tags.c.lifetime_end_ms <= now_ms + 60_000,
+        tags.c.lifetime_end_ms <= now_ms + 1000,
     )
     latest = (await connection.execute(statement)).scalar_one()
     return now_ms if latest is None else max(now_ms, latest + 1)

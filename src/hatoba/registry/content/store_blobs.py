@@ -228,7 +228,7 @@ async def hold_blob(
 
 async def drop_expired_holds(connection: AsyncConnection, *, before: datetime, limit: int) -> int:
     """Forget expired holds; return how many."""
-    expired = select(uploaded_blobs.c.id).where(uploaded_blobs.c.expires_at < before).limit(limit)
+    expired = select(uploaded_blobs.c.id).where(uploaded_blobs.c.expires_at <= before).limit(limit)
     done = await connection.execute(
         delete(uploaded_blobs).where(uploaded_blobs.c.id.in_(expired.scalar_subquery()))
     )

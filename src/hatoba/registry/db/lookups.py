@@ -34,7 +34,7 @@ async def load_lookups(database: Database) -> Lookups:
     """Read all lookup tables; the database must have been migrated."""
     ids: dict[str, dict[str, int]] = {}
     async with database.read() as connection:
-        for table_name in LOOKUPS:
+        for table_name in (*LOOKUPS, "labelsourcetype"):
             table = METADATA.tables[table_name]
             rows = await connection.execute(select(table.c.name, table.c.id))
             ids[table_name] = {row.name: row.id for row in rows}
