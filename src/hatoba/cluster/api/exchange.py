@@ -34,10 +34,15 @@ class Exchange:
         """Return a document in the chosen encoding."""
         response = encode(document, status=status, media_type=self.representation.media_type)
         deprecated = dict(self.resource.deprecations).get(self.target.version)
-        for warning in [*([deprecated] if deprecated else []), *warnings]:
-            quoted = warning.replace("\\", "\\\\").replace('"', '\\"')[:_WARNING_LIMIT]
-            response.headers.add("Warning", f'299 - "{quoted}"')
+        warn(response, [*([deprecated] if deprecated else []), *warnings])
         return response
+
+
+def warn(response: web.Response, warnings: Sequence[str]) -> None:
+    """Add Warning headers. Spec: RFC 7234 5.5, code 299."""
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')[:_WARNING_LIMIT]
+        response.headers.add("Warning", f'299 - "{quoted}"')
 
 
 def encode(document: JsonObject, *, status: int = 200, media_type: str = JSON) -> web.Response:
@@ -52,6 +57,7 @@ def encode(document: JsonObject, *, status: int = 200, media_type: str = JSON) -
 def refuse(error: StatusError, *, media_type: str = JSON) -> web.Response:
     """Return the Status of a failure."""
     response = encode(error.body(), status=error.code, media_type=media_type)
+    warn(response, error.warnings)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response

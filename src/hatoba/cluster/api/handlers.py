@@ -1,7 +1,7 @@
 """The verbs over HTTP: from an exchange to an answer."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from hatoba.cluster.api.requests import Write
 from hatoba.cluster.api.status import (
     BadRequest,
     MethodNotAllowed,
+    StatusError,
 )
 from hatoba.cluster.api.views import View, included, printer_of
 from hatoba.cluster.api.watching import Watcher, WatchRequest
@@ -141,9 +142,10 @@ class Handlers:
         if exchange.target.name:
             document.setdefault("metadata", {}).setdefault("name", exchange.target.name)
         write = replace(write, duplicates=_duplicates(body))
-        made = self._api.writer.create(
-            exchange.resource, document, exchange.target.namespace, write=write
-        )
+        with _warned(write):
+            made = self._api.writer.create(
+                exchange.resource, document, exchange.target.namespace, write=write
+            )
         return exchange.answer(self._show(exchange, made), status=201, warnings=write.warnings)
 
     def _bind(self, exchange: Exchange, body: Body, write: Write) -> web.StreamResponse:
@@ -207,9 +209,10 @@ class Handlers:
                 exchange.resource, target.name, target.namespace, transform, write=write
             )
             return exchange.answer(scale, warnings=write.warnings)
-        changed = self._api.writer.update(
-            exchange.resource, target.name, target.namespace, transform, write=write
-        )
+        with _warned(write):
+            changed = self._api.writer.update(
+                exchange.resource, target.name, target.namespace, transform, write=write
+            )
         return exchange.answer(self._show(exchange, changed), warnings=write.warnings)
 
     async def delete(self, exchange: Exchange) -> web.StreamResponse:
@@ -291,6 +294,16 @@ class Handlers:
             subresource=exchange.target.subresource,
             applies=applies,
         )
+
+
+@contextlib.contextmanager
+def _warned(write: Write) -> Iterator[None]:
+    """Let a refusal carry the warnings that were found before it."""
+    try:
+        yield
+    except StatusError as error:
+        error.warnings = tuple(write.warnings)
+        raise
 
 
 def _duplicates(body: Body) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ class StatusError(HatobaError):
         self.retry_after_seconds = retry_after_seconds
         self.bare_details = bare_details
         self.continue_token = continue_token
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def details(self) -> JsonObject | None:

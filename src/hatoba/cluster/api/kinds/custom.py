@@ -12,6 +12,7 @@ from hatoba.cluster.api.scale import ScaleView
 from hatoba.cluster.api.status import Cause
 from hatoba.cluster.api.strategy import Strategy
 from hatoba.cluster.formats import structural
+from hatoba.cluster.formats.rules import rule_faults
 from hatoba.cluster.formats.schema import Schema, custom
 from hatoba.cluster.objects import ResourceName
 from hatoba.kernel.json import JsonObject
@@ -92,7 +93,7 @@ class CustomRules(Strategy):
             return causes
         if structural.blocks_rules(causes):
             return [*causes, structural.NOT_CHECKED]
-        return causes
+        return [*causes, *rule_faults(new, old, self.schema)]
 
     @override
     def scale_view(self) -> ScaleView:
