@@ -20,6 +20,8 @@ from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
 from hatoba.kernel.json import JsonObject
 
 _PODS_SECONDS: Final = 60.0
+_OPERATOR_NAMESPACE: Final = "hatoba-system"
+_REGISTRY_LABEL: Final = "quay-operator/quayregistry"
 _POLL_SECONDS: Final = 0.3
 _SERVERS: Final = (("postgres", "postgresql"), ("redis-server", "redis-server"))
 
@@ -119,9 +121,14 @@ def wait_for_pods(api: LocalApi, *, seconds: float) -> None:
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if all(_is_well(pod) for pod in api.items("/api/v1/pods")):
+        if all(_is_well(pod) for pod in api.items("/api/v1/pods") if _is_ours(pod)):
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _is_ours(pod: JsonObject) -> bool:
+    meta = pod["metadata"]
+    return meta["namespace"] == _OPERATOR_NAMESPACE or _REGISTRY_LABEL in (meta.get("labels") or {})
 
 
 def _is_well(pod: JsonObject) -> bool:

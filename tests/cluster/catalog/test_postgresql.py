@@ -85,6 +85,7 @@ class Launcher:
                 env={"PATH": os.environ["PATH"], **names.variables("x"), **SETTINGS, **changes},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     def wait(self) -> None:
@@ -100,6 +101,9 @@ class Launcher:
 
     def stop(self, number: int = signal.SIGINT) -> None:
         if self.process is not None and self.process.poll() is None:
+            if number == signal.SIGKILL:
+                # As a shim does: what the launcher has started does not outlive it.
+                os.killpg(self.process.pid, number)
             self.process.send_signal(number)
             self.process.wait(SECONDS)
 
