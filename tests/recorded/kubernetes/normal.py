@@ -9,6 +9,7 @@ ADDRESS = re.compile(r"\b(10\.0\.0|10\.244\.0|127\.\d+\.\d+|10\.89\.0)\.\d+\b")
 VERSION_IN_TEXT = re.compile(r'(\\?"resourceVersion\\?"): ?\\?"\d+\\?"')
 VERSIONS = re.compile(r"(version:? ?|resourceVersion |current: |in record \(|<version> \()\d+")
 SUFFIX = re.compile(r"\b(kube-api-access-|Bad-|bad-)[a-z0-9]{5}\b")
+NODE_PORT = re.compile(r":3\d{4}/")
 POINTER = re.compile(r"\(0x[0-9a-f]+\)")
 SURROUNDINGS = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "kubernetes"})
 VOLATILE = frozenset(
@@ -16,6 +17,8 @@ VOLATILE = frozenset(
         "uid",
         "resourceVersion",
         "time",
+        "token",
+        "expirationTimestamp",
         "continue",
         "lastTransitionTime",
         "lastUpdateTime",
@@ -82,6 +85,7 @@ def normal(value, *, full_ownership):
 def _text(text):
     text = ADDRESS.sub("<address>", TIME.sub("<time>", UUID.sub("<uid>", text)))
     text = SUFFIX.sub(r"\1<suffix>", POINTER.sub("(<pointer>)", text))
+    text = NODE_PORT.sub(":<nodePort>/", text)
     text = VERSIONS.sub(r"\1<version>", VERSION_IN_TEXT.sub(r"\1:<version>", text))
     return "<age>" if AGE.fullmatch(text) else text.strip("\n")
 

@@ -65,7 +65,7 @@ HEADER = f"{'scenario':24}{'agreed':>8}{'on purpose':>12}{'out of scope':>14}{'w
 
 @asynccontextmanager
 async def served():
-    api = open_api(None, clock=SystemClock(), admin_token=TOKEN)
+    api = open_api(None, clock=SystemClock(), admin_token=TOKEN, service_network="10.0.0.0/24")
     server = await serve(api, node=FakeNode(), tls=None)
     try:
         async with aiohttp.ClientSession(skip_auto_headers=["Content-Type", "Accept"]) as session:
@@ -95,7 +95,9 @@ class Player:
 
     def _headers(self, exchange):
         headers = {key: value for key, value in exchange.headers.items() if key != "Authorization"}
-        headers["User-Agent"] = "kubectl/v1.32.5" if exchange.raw["client"] == "kubectl" else "krec"
+        headers["User-Agent"] = (
+            "kubectl.1.32/v1.32.5" if exchange.raw["client"] == "kubectl" else "krec"
+        )
         if exchange.raw.get("client_cert", True) and "Authorization" not in exchange.headers:
             headers["Authorization"] = f"Bearer {TOKEN}"
         elif "Authorization" in exchange.headers:
@@ -213,6 +215,8 @@ def _needs_controllers(exchange):
         return exchange.method == "GET"
     if isinstance(exchange.answer, dict) and is_surrounding(exchange.answer):
         return True
+    if plural in {"persistentvolumes", "persistentvolumeclaims"} and exchange.status < 300:
+        return exchange.method in {"GET", "DELETE"}
     if exchange.is_stream or "Table" in exchange.headers.get("Accept", ""):
         return plural in RUN_BY_CONTROLLERS
     return plural == "pods" and exchange.method == "GET" and not name
@@ -246,4 +250,8 @@ async def _prepare(player, scenario, exchanges, definitions):
     for path, obj in seeds(exchanges, set(spaces)):
         managers = [entry["manager"] for entry in obj["metadata"].get("managedFields") or ()]
         answer = await player.post(path, bare(obj), manager=managers[0] if managers else "krec")
+        if obj["kind"] == "QuayRegistry" and "status" in obj:
+            place = f"{path}/{obj['metadata']['name']}/status"
+            status = {**answer, "status": obj["status"]}
+            answer = await player.post(place, status, manager=managers[-1], method="PUT")
         player.names.learn(obj, answer)

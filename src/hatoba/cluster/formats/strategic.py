@@ -15,6 +15,12 @@ from hatoba.cluster.formats.patches import go_kind
 from hatoba.cluster.formats.schema import UNTYPED, Schema
 from hatoba.kernel.json import JsonObject, JsonValue
 
+_SCALARS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
+    "integer": (int, "int64"),
+    "number": ((int, float), "float64"),
+    "string": (str, "string"),
+    "boolean": (bool, "bool"),
+}
 _DIRECTIVE: Final = "$patch"
 _RETAIN: Final = "$retainKeys"
 _DELETE_PREFIX: Final = "$deleteFromPrimitiveList/"
@@ -34,8 +40,10 @@ def strategic_patch(document: JsonObject, patch: JsonValue, *, schema: Schema) -
             f"error decoding patch: json: cannot unmarshal {go_kind(patch)}"
             " into Go value of type map[string]interface {}"
         )
-    merged = _merge_map(deepcopy(document), deepcopy(patch), schema)
-    _refuse_wrong_numbers(patch, patch, schema)
+    # Merging takes directives and ordered lists out of its copy; refusals quote what is left.
+    rest = deepcopy(patch)
+    merged = _merge_map(deepcopy(document), rest, schema)
+    _refuse_wrong_types(patch, rest, schema)
     return merged
 
 
@@ -46,18 +54,20 @@ def refuse_patch(patch: JsonValue, why: str) -> Invalid:
     return Invalid(f' "" is invalid: patch: {text}', causes=[cause])
 
 
-def _refuse_wrong_numbers(value: JsonValue, patch: JsonObject, schema: Schema | None) -> None:
-    if schema is None:
+def _refuse_wrong_types(value: JsonValue, patch: JsonObject, schema: Schema | None) -> None:
+    if schema is None or value is None:
         return
     if isinstance(value, dict):
         for name, part in value.items():
             if not name.startswith("$"):
-                _refuse_wrong_numbers(part, patch, schema.member(name))
+                _refuse_wrong_types(part, patch, schema.member(name))
     elif isinstance(value, list):
         for part in value:
-            _refuse_wrong_numbers(part, patch, schema.items)
-    elif isinstance(value, str) and schema.type == "integer":
-        raise refuse_patch(patch, f"unrecognized type: {schema.format or 'int'}")
+            _refuse_wrong_types(part, patch, schema.items)
+    elif not schema.is_int_or_string and schema.type in _SCALARS:
+        accepted, word = _SCALARS[schema.type]
+        if not isinstance(value, accepted) or isinstance(value, bool) != (word == "bool"):
+            raise refuse_patch(patch, f"unrecognized type: {schema.format or word}")
 
 
 def _merge_map(original: JsonObject, patch: JsonObject, schema: Schema) -> JsonObject:
