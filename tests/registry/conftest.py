@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -79,7 +80,7 @@ def fresh_url(postgres_server):
         yield url
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "SECRET_KEY": "e8dd6f4c-5ce0-4c0b-8e0a-3d1f0f4b7c11",
     "DATABASE_SECRET_KEY": "30060361640793187613697366923211113205676925445650250274752125083971638376224",
     "SERVER_HOSTNAME": "registry.example:5180",

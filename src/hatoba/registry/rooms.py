@@ -26,6 +26,7 @@ from hatoba.registry.accounts.secrets import (
 )
 from hatoba.registry.accounts.teams import Teams
 from hatoba.registry.accounts.users import Users
+from hatoba.registry.audit.reading import AuditReader
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.content.tagging import ConfigReader, Tagging
 from hatoba.registry.db.lookups import Lookups
@@ -63,6 +64,7 @@ class Rooms:
     prototypes: Prototypes
     tagging: Tagging
     audit: AuditLog
+    audit_reader: AuditReader
     mirroring: Mirroring
     scanning: Scanning | None
     """None where FEATURE_SECURITY_SCANNER is off."""
@@ -130,6 +132,7 @@ def open_rooms(
         tagging=_open_tagging(ground, read_config),
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
+        audit_reader=AuditReader(database=database, lookups=lookups),
         mirroring=_open_mirroring(ground, robots, repositories, permissions),
         scanning=_open_scanning(ground, issuer),
     )

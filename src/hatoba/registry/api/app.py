@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hatoba.registry.api import (
     application,
     apptoken,
+    logs,
     manifest,
     mirror,
     organization,
@@ -49,6 +50,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *prototype.ROWS,
     *application.ROWS,
     *mirror.ROWS,
+    *logs.ROWS,
     *permission.ROWS,
     *tag.ROWS,
     *security.ROWS,

@@ -44,22 +44,33 @@ async def listing_for(
 
 def page_token(call: Call, *, after_id: int) -> str:
     """Return the token of the page that begins after an id."""
-    at = int(call.rooms.clock.now().timestamp())
-    body = base64.urlsafe_b64encode(json.dumps([after_id, at]).encode()).decode()
-    return f"{body}.{_sign(call, body)}"
+    return seal(call, after_id)
 
 
 def after_id_of(call: Call) -> int:
     """Return after which id the wanted page begins; 0 for the first."""
+    values = unseal(call)
+    return int(values[0]) if len(values) == 1 else 0
+
+
+def seal(call: Call, *values: int) -> str:
+    """Return an opaque token that says where a page begins."""
+    at = int(call.rooms.clock.now().timestamp())
+    body = base64.urlsafe_b64encode(json.dumps([at, *values]).encode()).decode()
+    return f"{body}.{_sign(call, body)}"
+
+
+def unseal(call: Call) -> list[int]:
+    """Return what the token of the wanted page says; nothing for the first page."""
     body, _, signature = call.request.query_params.get("next_page", "").partition(".")
     if not hmac.compare_digest(signature.encode(), _sign(call, body).encode()):
-        return 0
+        return []
     try:
-        after_id, at = json.loads(base64.urlsafe_b64decode(body))
+        at, *values = json.loads(base64.urlsafe_b64decode(body))
     except (binascii.Error, ValueError):
-        return 0
+        return []
     fresh = call.rooms.clock.now().timestamp() - at <= TOKEN_SECONDS
-    return int(after_id) if fresh else 0
+    return [int(value) for value in values] if fresh else []
 
 
 def _sign(call: Call, body: str) -> str:

@@ -34,14 +34,37 @@ async def insert_entries(
         await connection.execute(insert(log_entries), rows)
 
 
+def conditions(
+    *,
+    start: datetime,
+    end: datetime,
+    namespace_id: int | None,
+    repository_id: int | None,
+    performer_id: int | None,
+) -> list[ColumnElement[bool]]:
+    """Select rows from `start` up to `end`; of a namespace, a repository, a performer."""
+    found: list[ColumnElement[bool]] = [
+        log_entries.c.datetime >= start,
+        log_entries.c.datetime < end,
+    ]
+    for column, value in (
+        (log_entries.c.account_id, namespace_id),
+        (log_entries.c.repository_id, repository_id),
+        (log_entries.c.performer_id, performer_id),
+    ):
+        if value is not None:
+            found.append(column == value)
+    return found
+
+
 async def page_of_entries(
     connection: AsyncConnection,
     *,
     where: Sequence[ColumnElement[bool]],
-    before_id: int | None,
+    after: tuple[datetime, int] | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Return rows, newest first, with the performer's name; keyset-paginated by id."""
+    """Return rows, newest first, with performer and owner; keyset-paginated by time and id."""
     performer = users.alias("performer")
     owner = users.alias("owner")
     statement = (
@@ -63,8 +86,12 @@ async def page_of_entries(
         .order_by(log_entries.c.datetime.desc(), log_entries.c.id.desc())
         .limit(limit)
     )
-    if before_id is not None:
-        statement = statement.where(log_entries.c.id < before_id)
+    if after is not None:
+        at, entry_id = after
+        older = log_entries.c.datetime < at
+        statement = statement.where(
+            older | ((log_entries.c.datetime == at) & (log_entries.c.id < entry_id))
+        )
     return (await connection.execute(statement)).all()
 
 
@@ -74,7 +101,7 @@ async def counts_by_day(
     """Count rows by kind and day."""
     day = func.date(log_entries.c.datetime).label("day")
     statement = (
-        select(log_entries.c.kind_id, day, func.count().label("count"))
+        select(log_entries.c.kind_id, day, func.count().label("number"))
         .where(*where)
         .group_by(log_entries.c.kind_id, day)
     )

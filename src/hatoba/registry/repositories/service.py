@@ -93,9 +93,12 @@ class Repositories:
         policy.check_repository_name(name, allow_slashes=self.allow_slashes)
         try:
             async with self.database.begin() as connection:
-                await self._create(connection, namespace, name, is_public, description, creator)
+                repository_id = await self._create(
+                    connection, namespace, name, is_public, description, creator
+                )
+                shown = {"description": description or ""}
                 await self._record(
-                    connection, "create_repo", namespace, name, actor, description=description or ""
+                    connection, "create_repo", namespace, name, actor, repository_id, **shown
                 )
         except IntegrityError as error:
             # Two requests at once: the unique index decided.
@@ -110,7 +113,7 @@ class Repositories:
         is_public: bool,  # noqa: FBT001 -- private, handed through
         description: str | None,
         creator: Account,
-    ) -> None:
+    ) -> int:
         existing = await store.find(
             connection, namespace=namespace.username, name=name, lookups=self.lookups
         )
@@ -139,6 +142,7 @@ class Repositories:
             repository_id=repository_id,
             creator_id=creator.id,
         )
+        return repository_id
 
     async def describe(self, repository: Repository, *, description: str, actor: Actor) -> None:
         """Change the description."""
@@ -180,9 +184,8 @@ class Repositories:
                 queue_id=str(queue_id),
                 at=now,
             )
-            await self._record(
-                connection, "delete_repo", repository.namespace, repository.name, actor
-            )
+            namespace, name = repository.namespace, repository.name
+            await self._record(connection, "delete_repo", namespace, name, actor, repository.id)
 
     async def list_page(
         self,
@@ -314,12 +317,14 @@ class Repositories:
         namespace: Account,
         name: str,
         actor: Actor,
+        repository_id: int,
         **metadata: str,
     ) -> None:
         entry = Entry(
             kind=kind,
             actor=actor,
             namespace_id=namespace.id,
+            repository_id=repository_id,
             metadata={"namespace": namespace.username, "repo": name, **metadata},
         )
         await self.audit.record(connection, entry)

@@ -18,6 +18,7 @@ from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.access.tokens import Grant
 from hatoba.registry.accounts.errors import InvalidCredentials, TooManyLogins
 from hatoba.registry.accounts.models import Account
+from hatoba.registry.audit.models import Entry
 from hatoba.registry.repositories.errors import RepositoryExists
 from hatoba.registry.repositories.models import Repository, RepositoryState
 from hatoba.registry.repositories.policy import check_repository_name
@@ -123,7 +124,22 @@ async def _identify(request: Request, rooms: Rooms, header: str | None) -> Ident
         return Identity(ip=ip)
     username, password = parse_basic(header)
     recognised = await rooms.credentials.check_basic(username=username, password=password)
-    return identity_of(recognised, ip=ip)
+    identity = identity_of(recognised, ip=ip)
+    if rooms.settings.action_log_audit_logins:
+        metadata = {
+            "kind": recognised.kind,
+            "type": "v2auth",
+            "useragent": request.headers.get("user-agent", "")[:255],
+        }
+        rooms.audit.remember(
+            Entry(
+                kind="login_success",
+                actor=identity.actor,
+                namespace_id=recognised.account.id,
+                metadata=metadata,
+            )
+        )
+    return identity
 
 
 async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant:
