@@ -8,6 +8,7 @@ what is secret in it is readable by its owner alone.
 
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
@@ -106,6 +107,21 @@ class Home:
                 path.chmod(0o711)
         except OSError as error:
             raise HomeUnusable(f"{self.root} cannot be used: {error.strerror}") from error
+
+    def check_reachable(self) -> None:
+        """Check that servers reach their volumes: root's pods run them as another user.
+
+        Raises:
+            HomeUnusable: they do not.
+        """
+        if os.geteuid() != 0:
+            return
+        for directory in self.root.resolve().parents:
+            if directory.is_dir() and not directory.stat().st_mode & stat.S_IXOTH:
+                raise HomeUnusable(
+                    f"{self.root} cannot be used: only its owner may enter {directory}, "
+                    "but databases run as another user; set HATOBA_HOME to another place"
+                )
 
     def remembered(self) -> Remembered:
         """Read what was kept; the defaults where nothing was."""
