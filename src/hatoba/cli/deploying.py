@@ -30,6 +30,18 @@ POLL_SECONDS: Final = 0.5
 BLOCKED_PATIENCE_SECONDS: Final = 20.0
 """How long a blocked rollout may last before it is called a failure: objects settle in seconds."""
 LOG_LINES: Final = 15
+BRIEF_LINES: Final = 5
+FAILED_RESTARTS: Final = 2
+_FAILURES: Final = {
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
 _CLUSTER_FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret")
 _APPLY_ATTEMPTS: Final = 20
 Resource: TypeAlias = GenericNamespacedResource | GenericGlobalResource
@@ -230,28 +242,50 @@ def _is_ready(pod: JsonObject) -> bool:
 
 
 def _troubles(client: Client, namespace: str) -> str:
-    """Return, for each pod that is neither ready nor done, why and its last log lines."""
-    parts = []
+    """Return, for each pod that is neither ready nor done, why and its last log lines.
+
+    Those that only wait for others come first and are brief: what is wrong stands at the end.
+    """
+    waiting, failing = [], []
     for pod in _pods(client, namespace):
         status = pod.get("status") or {}
         if _is_ready(pod) or status.get("phase") == "Succeeded":
             continue
-        name = pod["metadata"]["name"]
-        parts.append(f"pod {name}: {_reason(status)}")
-        try:
-            lines = list(client.log(name, namespace=namespace, tail_lines=LOG_LINES))
-        except (ApiError, HatobaError) as error:
-            lines = [f"(no log: {error})"]
-        parts += [f"    {line.rstrip()}" for line in lines]
-    return "\n".join(parts)
+        if _is_failing(status):
+            failing.append(_trouble(client, pod, lines=LOG_LINES))
+        else:
+            waiting.append(_trouble(client, pod, lines=BRIEF_LINES))
+    return "\n".join(waiting + failing)
 
 
-def _reason(status: JsonObject) -> str:
-    containers = [
+def _trouble(client: Client, pod: JsonObject, *, lines: int) -> str:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    try:
+        said = list(client.log(name, namespace=namespace, tail_lines=lines))
+    except (ApiError, HatobaError) as error:
+        said = [f"(no log: {error})"]
+    heading = f"pod {name}: {_reason(pod.get('status') or {})}"
+    return "\n".join([heading, *(f"    {line.rstrip()}" for line in said)])
+
+
+def _is_failing(status: JsonObject) -> bool:
+    for container in _containers(status):
+        state = container.get("state") or {}
+        reason = (state.get("waiting") or {}).get("reason")
+        if reason in _FAILURES or container.get("restartCount", 0) >= FAILED_RESTARTS:
+            return True
+    return status.get("phase") == "Failed"
+
+
+def _containers(status: JsonObject) -> list[JsonObject]:
+    return [
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
     ]
-    for container in containers:
+
+
+def _reason(status: JsonObject) -> str:
+    for container in _containers(status):
         state = container.get("state") or {}
         for phase in ("waiting", "terminated"):
             if state.get(phase) and state[phase].get("reason") != "Completed":
