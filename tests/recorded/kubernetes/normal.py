@@ -197,4 +197,4 @@ def differences(ours, theirs, path=""):
 
 def _short(value):
     text = str(value)
-    return text if len(text) < 300 else f"{text[:300]}..."
+    return text if len(text) < 300 else f"{text[:150]}...{text[-150:]}"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+import yaml
 from tests.cluster.api.served import TOKEN, FakeNode
 from tests.recorded.kubernetes.differences import on_purpose, out_of_scope
 from tests.recorded.kubernetes.names import Names
@@ -124,6 +125,8 @@ class Player:
     async def call(self, exchange):
         async with self.open(exchange) as answer:
             text = await answer.text()
+            if answer.content_type == "application/yaml":
+                return answer.status, yaml.safe_load(text), answer.headers.getall("Warning", [])
             body = json.loads(text) if "json" in answer.headers.get("Content-Type", "") else text
             return answer.status, body, answer.headers.getall("Warning", [])
 
@@ -228,9 +231,12 @@ def _compare(exchange, status, body, warnings, *, full, spaces):
         recorded = exchange.answer
         wanted = recorded.get("message", "") if isinstance(recorded, dict) else recorded
         return [f"status {status} ({said}), recorded {exchange.status} ({wanted})"]
+    recorded = exchange.answer
+    if isinstance(body, dict) and isinstance(recorded, str):
+        recorded = yaml.safe_load(recorded)
     found = differences(
         normal(body, full_ownership=full),
-        normal(within(exchange.answer, exchange.path, spaces), full_ownership=full),
+        normal(within(recorded, exchange.path, spaces), full_ownership=full),
     )
     if sorted(warnings) != sorted(exchange.warnings):
         found.append(f"warnings {warnings}, recorded {exchange.warnings}")

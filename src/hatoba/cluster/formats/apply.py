@@ -4,13 +4,14 @@ Spec: Kubernetes "Server-Side Apply"; conflicts are worded as a 1.32 server word
 still needs defaults and validation; `finish_apply` then tells whether anything changed at all.
 """
 
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from typing import Final
 
 from hatoba.cluster.api.status import BadRequest, Cause, InternalError, ObjectConflict
 from hatoba.cluster.formats.blanks import blank
-from hatoba.cluster.formats.fieldsets import EMPTY, PathSet, show
+from hatoba.cluster.formats.fieldsets import EMPTY, Path, PathSet, member_step, show
 from hatoba.cluster.formats.lastapplied import given_up, keep_last_applied
 from hatoba.cluster.formats.ownership import (
     BEFORE_FIRST_APPLY,
@@ -27,11 +28,12 @@ from hatoba.cluster.formats.ownership import (
     write_managed,
     yielded,
 )
-from hatoba.cluster.formats.schema import Schema, unknown_fields
+from hatoba.cluster.formats.schema import Schema
 from hatoba.cluster.formats.typed import (
     Untypable,
     compare,
     field_set,
+    item_step,
     merge,
     with_declared_parents,
     without,
@@ -120,41 +122,49 @@ def _object(value: JsonValue) -> JsonObject:
 
 
 def _stated_fields(stated: JsonObject, applied: JsonObject, schema: Schema) -> PathSet:
+    misfits = list(_misfits(stated, schema, ()))
+    if not misfits:
+        return field_set(stated, schema)
     metadata = applied.get("metadata") or {}
-    group_version = applied.get("apiVersion", "")
     title = (
         f"{metadata.get('namespace', '')}/{metadata.get('name', '')};"
-        f" {group_version}, Kind={applied.get('kind', '')}"
+        f" {applied.get('apiVersion', '')}, Kind={applied.get('kind', '')}"
     )
-    try:
-        _refuse_unknown(stated, schema)
-        _refuse_wrong_types(stated, schema, "")
-        return field_set(stated, schema)
-    except Untypable as error:
-        raise InternalError(
-            f"failed to create typed patch object ({title}): {error.message}"
-        ) from error
+    listed = "\n  ".join(["errors:", *misfits]) if len(misfits) > 1 else misfits[0]
+    raise InternalError(f"failed to create typed patch object ({title}): {listed}")
 
 
-def _refuse_unknown(value: JsonObject, schema: Schema) -> None:
-    if unknown := unknown_fields(value, schema):
-        raise Untypable((), f".{unknown[0]}: field not declared in schema")
-
-
-def _refuse_wrong_types(value: JsonValue, schema: Schema, path: str) -> None:
+def _misfits(value: JsonValue, schema: Schema, path: Path) -> Iterator[str]:
+    """Yield why a value does not fit its schema, each with its path."""
     if isinstance(value, dict) and not schema.is_scalar:
-        for name, part in value.items():
+        for name in sorted(value):
+            here = (*path, member_step(name))
             below = schema.member(name)
-            if below is not None:
-                _refuse_wrong_types(part, below, f"{path}.{name}")
-        return
-    if isinstance(value, list) and schema.type == "array":
-        for index, part in enumerate(value):
-            _refuse_wrong_types(part, schema.items, f"{path}[{index}]")
-        return
-    why = _mismatch(value, schema)
-    if why:
-        raise Untypable((), f"{path}: {why}")
+            if below is None:
+                yield f"{show(here)}: field not declared in schema"
+            else:
+                yield from _misfits(value[name], below, here)
+    elif isinstance(value, list) and schema.type == "array":
+        yield from _misfit_items(value, schema, path)
+    elif why := _mismatch(value, schema):
+        yield f"{show(path)}: {why}"
+
+
+def _misfit_items(items: list[JsonValue], schema: Schema, path: Path) -> Iterator[str]:
+    seen = set()
+    for index, item in enumerate(items):
+        if schema.list_type == "atomic":
+            yield from _misfits(item, schema.items, (*path, f"i:{index}"))
+            continue
+        try:
+            step = item_step(item, schema, path, index)
+        except Untypable as error:
+            yield error.message
+            continue
+        if step in seen:
+            yield f"{show(path)}: duplicate entries for key {show((step,))}"
+        seen.add(step)
+        yield from _misfits(item, schema.items, (*path, step))
 
 
 def _mismatch(value: JsonValue, schema: Schema) -> str:

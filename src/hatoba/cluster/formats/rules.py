@@ -1,9 +1,9 @@
 """Rules of custom resources in CEL: `x-kubernetes-validations`.
 
 Spec: Kubernetes "Custom Resources", validation rules. Rules see `self`, transition rules also
-`oldSelf` where the earlier value can be found. Kubernetes' own function libraries (URLs, quantities,
-IP addresses) are not offered: a rule that calls one fails, saying so. Rules are compiled without
-types, so that a rule over undeclared members is found only when it is evaluated.
+`oldSelf` where the earlier value can be found. Kubernetes' own function libraries (URLs,
+quantities, IP addresses) are not offered: a rule that calls one fails, saying so. Rules are
+compiled without types, so that one over undeclared members is found only when it is evaluated.
 """
 
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ Merge Patch"; the order in which items stand afterwards and the refusals follow 
 Merge keys and strategies are read from the schema of the object.
 """
 
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Final
@@ -49,7 +50,7 @@ def strategic_patch(document: JsonObject, patch: JsonValue, *, schema: Schema) -
 
 def refuse_patch(patch: JsonValue, why: str) -> Invalid:
     """Return the refusal that quotes a strategic patch."""
-    text = f'Invalid value: "{go_map(patch)}": {why}'
+    text = f"Invalid value: {json.dumps(go_map(patch), ensure_ascii=False)}: {why}"
     cause = Cause(reason="FieldValueInvalid", message=text, field="patch")
     return Invalid(f' "" is invalid: patch: {text}', causes=[cause])
 
