@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -92,12 +93,10 @@ class Cluster:
         kind="application/json",
     ):
         headers = {"Accept": accept, "Authorization": f"Bearer {TOKEN}"}
-        data = None
+        data = body
         if body is not None:
             headers["Content-Type"] = kind
-            data = body if isinstance(body, bytes) else aiohttp.payload.JsonPayload(body)
-            if not isinstance(body, bytes):
-                data.headers["Content-Type"] = kind
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
         url = f"{self.scheme}://{self.server.address}{path}"
         async with self.session.request(method, url, data=data, headers=headers) as response:
             if response.content_type == "application/json":

@@ -102,11 +102,9 @@ def _message(data: bytes, name: str) -> JsonObject:
 
 def _put(found: JsonObject, field: Field, value: int | bytes) -> None:
     if field.is_map:
-        assert isinstance(value, bytes)
-        parts = dict(_records(value))
-        key, item = parts.get(1, b""), parts.get(2, b"")
-        assert isinstance(key, bytes)
-        found.setdefault(field.name, {})[key.decode()] = _value(field.kind, item)
+        parts = dict(_records(_octets(value)))
+        key = _octets(parts.get(1, b"")).decode()
+        found.setdefault(field.name, {})[key] = _value(field.kind, parts.get(2, b""))
         return
     decoded = _value(field.kind, value)
     if field.is_repeated:
@@ -117,12 +115,49 @@ def _put(found: JsonObject, field: Field, value: int | bytes) -> None:
         found[field.name] = decoded
 
 
+def _octets(value: int | bytes | None) -> bytes:
+    if not isinstance(value, bytes):
+        raise _Truncated
+    return value
+
+
+def _signed(value: int | bytes | None) -> int:
+    if not isinstance(value, int):
+        raise _Truncated
+    return value - (1 << 64) if value >= _SIGN_BIT else value
+
+
 def _value(kind: str, value: int | bytes) -> Any:
-    if isinstance(value, int):
-        if kind == "bool":
-            return bool(value)
-        return value - (1 << 64) if value >= _SIGN_BIT else value
+    if kind in ("int", "bool"):
+        number = _signed(value)
+        return bool(number) if kind == "bool" else number
+    value = _octets(value)
     reader = _READERS.get(kind)
+    return reader(value) if reader else _message(value, kind)
+
+
+def _time(data: bytes) -> str | None:
+    parts = dict(_records(data))
+    if 1 not in parts:
+        return None
+    try:
+        return rfc3339(datetime.fromtimestamp(_signed(parts[1]), UTC))
+    except (ValueError, OverflowError, OSError) as error:
+        raise _Truncated from error
+
+
+def _quantity(data: bytes) -> str:
+    return _octets(dict(_records(data)).get(1, b"")).decode()
+
+
+def _int_or_string(data: bytes) -> int | str:
+    parts = dict(_records(data))
+    if parts.get(1):
+        return _octets(parts.get(3, b"")).decode()
+    return _signed(parts.get(2, 0))
+
+
+_READERS.get(kind)
     return reader(value) if reader else _message(value, kind)
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from hatoba.cluster.api.documents import reach
-from hatoba.cluster.api.identity import ANONYMOUS, ISSUER, Identities, User
+from hatoba.cluster.api.identity import ADMIN, ANONYMOUS, ISSUER, Identities, User
 from hatoba.cluster.api.metadata import invalid
 from hatoba.cluster.api.paths import Target
 from hatoba.cluster.api.status import (
@@ -68,13 +68,16 @@ class Reviews:
             )
             cause = invalid("spec.resourceAttributes", '"null"', sentence)
             raise Invalid.of(About(group="authorization.k8s.io"), [cause])
-        allowed = spec.get("user", user.name) != ANONYMOUS.name
+        name = spec.get("user", user.name)
+        status: JsonObject = {"allowed": name != ANONYMOUS.name}
+        if status["allowed"] and name != ADMIN.name:
+            status["reason"] = "roles are stored but not enforced by the embedded cluster"
         return {
             "kind": body["kind"],
             "apiVersion": body["apiVersion"],
             "metadata": {"creationTimestamp": None},
             "spec": spec,
-            "status": {"allowed": allowed},
+            "status": status,
         }
 
     @staticmethod
