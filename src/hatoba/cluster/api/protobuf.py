@@ -157,35 +157,6 @@ def _int_or_string(data: bytes) -> int | str:
     return _signed(parts.get(2, 0))
 
 
-_READERS.get(kind)
-    return reader(value) if reader else _message(value, kind)
-
-
-def _time(data: bytes) -> str | None:
-    parts = dict(_records(data))
-    seconds = parts.get(1)
-    if not isinstance(seconds, int):
-        return None
-    return rfc3339(datetime.fromtimestamp(seconds, UTC))
-
-
-def _quantity(data: bytes) -> str:
-    text = dict(_records(data)).get(1, b"")
-    assert isinstance(text, bytes)
-    return text.decode()
-
-
-def _int_or_string(data: bytes) -> int | str:
-    parts = dict(_records(data))
-    if parts.get(1):
-        text = parts.get(3, b"")
-        assert isinstance(text, bytes)
-        return text.decode()
-    number = parts.get(2, 0)
-    assert isinstance(number, int)
-    return number - (1 << 64) if number >= _SIGN_BIT else number
-
-
 _READERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "string": bytes.decode,
     "bytes": lambda value: base64.b64encode(value).decode(),
