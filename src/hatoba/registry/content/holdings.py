@@ -72,11 +72,11 @@ class Holdings:
         """
         now = self.shelf.clock.now()
         async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name)
+            repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
             row = await store_blobs.find_blob(
-                connection, name=from_repository, digest=digest, now=now
+                connection, name=from_repository, digest=digest, now=now, keep=True
             )
             if row is None:
                 raise BlobUnknown("blob unknown to registry")

@@ -69,7 +69,7 @@ class Manifests:
         if isinstance(reference, Digest) and manifest.digest != reference:
             raise ManifestDigestMismatch("manifest digest mismatch")
         async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name)
+            repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
             writer = ManifestWriter(shelf=self.shelf, connection=connection, repository=repository)

@@ -38,20 +38,25 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 
 async def find_repository(
-    connection: AsyncConnection, name: RepositoryName
+    connection: AsyncConnection, name: RepositoryName, *, keep: bool = False
 ) -> RepositoryRecord | None:
-    """Return a repository that is not being deleted."""
-    row = (
-        await connection.execute(
-            select(repositories.c.id, repositories.c.namespace_user_id, repositories.c.state)
-            .join(users, users.c.id == repositories.c.namespace_user_id)
-            .where(
-                users.c.username == name.namespace,
-                repositories.c.name == name.name,
-                repositories.c.state != RepositoryState.MARKED_FOR_DELETION,
-            )
+    """Return a repository that is not being deleted.
+
+    `keep` lets nothing of it be collected until the end of the transaction: what a push finds
+    is still there when it refers to it.
+    """
+    statement = (
+        select(repositories.c.id, repositories.c.namespace_user_id, repositories.c.state)
+        .join(users, users.c.id == repositories.c.namespace_user_id)
+        .where(
+            users.c.username == name.namespace,
+            repositories.c.name == name.name,
+            repositories.c.state != RepositoryState.MARKED_FOR_DELETION,
         )
-    ).one_or_none()
+    )
+    if keep:
+        statement = statement.with_for_update(read=True, key_share=True, of=repositories)
+    row = (await connection.execute(statement)).one_or_none()
     if row is None:
         return None
     return RepositoryRecord(
@@ -59,6 +64,15 @@ async def find_repository(
         namespace_id=row.namespace_user_id,
         name=name,
         state=RepositoryState(row.state),
+    )
+
+
+async def keep_repository(connection: AsyncConnection, *, repository_id: int) -> None:
+    """Let nothing of a repository be collected until the end of the transaction."""
+    await connection.execute(
+        select(repositories.c.id)
+        .where(repositories.c.id == repository_id)
+        .with_for_update(read=True, key_share=True)
     )
 
 

@@ -15,6 +15,7 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.content.models import RepositoryState, UploadRecord
+from hatoba.registry.content.quarantine import blob_key
 from hatoba.registry.content.store import AnyRow, insert_missing, lock
 from hatoba.registry.db.tables.blobs import (
     blob_uploads,
@@ -23,6 +24,7 @@ from hatoba.registry.db.tables.blobs import (
     image_storages,
     uploaded_blobs,
 )
+from hatoba.registry.db.tables.hatoba import blob_quarantine
 from hatoba.registry.db.tables.manifests import manifest_blobs
 from hatoba.registry.db.tables.repositories import repositories
 from hatoba.registry.db.tables.users import users
@@ -43,9 +45,17 @@ def _held(repository_id: Any, now: datetime) -> Any:
 
 
 async def find_blob(
-    connection: AsyncConnection, *, name: RepositoryName, digest: Digest, now: datetime
+    connection: AsyncConnection,
+    *,
+    name: RepositoryName,
+    digest: Digest,
+    now: datetime,
+    keep: bool = False,
 ) -> AnyRow | None:
-    """Return the blob's id and size with its repository, if the repository holds it."""
+    """Return the blob's id and size with its repository, if the repository holds it.
+
+    `keep` lets it not be collected until the end of the transaction.
+    """
     statement = (
         select(
             repositories.c.id,
@@ -65,18 +75,25 @@ async def find_blob(
         )
         .limit(1)
     )
+    if keep:
+        statement = statement.with_for_update(read=True, key_share=True, of=image_storages)
     return (await connection.execute(statement)).one_or_none()
 
 
 async def held_blobs(
     connection: AsyncConnection, *, repository_id: int, digests: Sequence[Digest], now: datetime
 ) -> dict[str, tuple[int, int | None]]:
-    """Return id and size of those blobs that a repository holds, by digest."""
-    statement = select(
-        image_storages.c.content_checksum, image_storages.c.id, image_storages.c.image_size
-    ).where(
-        image_storages.c.content_checksum.in_([str(digest) for digest in digests]),
-        _held(repository_id, now),
+    """Return id and size of those blobs that a repository holds, by digest.
+
+    None of them is collected until the end of the transaction.
+    """
+    statement = (
+        select(image_storages.c.content_checksum, image_storages.c.id, image_storages.c.image_size)
+        .where(
+            image_storages.c.content_checksum.in_([str(digest) for digest in digests]),
+            _held(repository_id, now),
+        )
+        .with_for_update(read=True, key_share=True)
     )
     rows = await connection.execute(statement)
     return {row.content_checksum: (row.id, row.image_size) for row in rows}
@@ -170,12 +187,19 @@ async def old_uploads(
     return (await connection.execute(statement)).all()
 
 
+async def lock_blob(connection: AsyncConnection, *, digest: Digest) -> None:
+    """Keep others from storing or collecting a blob until the end of the transaction.
+
+    Held before the bytes are put in place: whoever removes bytes holds it, too. It also keeps
+    the rows of a digest single, as content_checksum has no unique index in Quay's schema.
+    """
+    await lock(connection, blob_key(digest))
+
+
 async def ensure_blob(
     connection: AsyncConnection, *, digest: Digest, size: int, location_id: int
 ) -> int:
-    """Return the id of the row of a blob whose bytes are stored, adding it if need be."""
-    # content_checksum has no unique index in Quay's schema; the lock keeps its rows single.
-    await lock(connection, f"blob:{digest}")
+    """Return the id of the row of a blob, adding it if need be; the caller holds `lock_blob`."""
     statement = (
         select(image_storages.c.id)
         .where(
@@ -198,6 +222,10 @@ async def ensure_blob(
         key = inserted.inserted_primary_key
         assert key is not None
         found = key[0]
+    else:
+        await connection.execute(
+            delete(blob_quarantine).where(blob_quarantine.c.storage_id == found)
+        )
     blob_id = int(found)
     await insert_missing(
         connection,

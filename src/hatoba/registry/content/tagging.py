@@ -185,9 +185,13 @@ class Tagging:
             ManifestUnknown: there is no such manifest.
             TagImmutable: the tag cannot be moved.
         """
-        manifest = await self.manifest(place, digest=digest)
         async with self.database.begin() as connection:
             now_ms, current = await self._locked(connection, place, tag)
+            manifest = await store_tags.find_manifest_row(
+                connection, repository_id=place.repository_id, digest=digest
+            )
+            if manifest is None:
+                raise ManifestUnknown("manifest unknown")
             if current is not None:
                 if current.manifest_id == manifest.id and not is_reversion:
                     return
@@ -260,6 +264,7 @@ class Tagging:
         self, connection: AsyncConnection, place: TagPlace, tag: TagName
     ) -> tuple[int, Any]:
         """Keep others from changing a tag; return the moment of change and its living row."""
+        await store.keep_repository(connection, repository_id=place.repository_id)
         await store.lock(connection, f"tag:{place.repository_id}:{tag}")
         now_ms = await store.next_moment_ms(
             connection, repository_id=place.repository_id, tag=tag, now_ms=self._now_ms()

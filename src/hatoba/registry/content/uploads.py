@@ -142,7 +142,6 @@ class Uploads:
             if await self._digest(progress, algorithm=digest.algorithm) != digest:
                 await self._forget(upload)
                 raise UploadDigestMismatch("the bytes do not have the digest that was given")
-            await writer.commit(digest)
             record = await self._publish(name, upload=upload, digest=digest, progress=progress)
         log.info("blob pushed", repository=str(name), digest=str(digest), bytes=record.size)
         return record
@@ -238,10 +237,16 @@ class Uploads:
         self, name: RepositoryName, *, upload: UploadRecord, digest: Digest, progress: _Progress
     ) -> BlobRecord:
         now = self.shelf.clock.now()
+        if progress.received > BATCH_BYTES:
+            # What takes long happens before the transaction, which others may wait for.
+            await progress.writer.sync()
         async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name)
+            repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            await store_blobs.lock_blob(connection, digest=digest)
+            # Under the lock: what collects garbage could remove the bytes before their row is in.
+            await progress.writer.commit(digest)
             blob_id = await store_blobs.ensure_blob(
                 connection,
                 digest=digest,

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text
 
-from hatoba.registry.db.tables.columns import METADATA, Moment
+from hatoba.registry.db.tables.columns import BIG_ID, METADATA, Moment
 from hatoba.sql.leases import lease_table
 
 leases = lease_table(METADATA)
@@ -17,4 +17,16 @@ signing_keys = Table(
     Column("created_at", Moment(), nullable=False),
     Column("sign_until", Moment(), nullable=False),
     Index("hatoba_signing_key_kid", "kid", unique=True),
+)
+
+blob_quarantine = Table(
+    "hatoba_blob_quarantine",
+    METADATA,
+    Column("id", BIG_ID, primary_key=True),
+    # imagestorage.id, without a foreign key: a database that goes back to Quay must be able to
+    # delete its blobs.
+    Column("storage_id", Integer, nullable=False),
+    Column("since", Moment(), nullable=False),
+    Index("hatoba_blob_quarantine_storage_id", "storage_id", unique=True),
+    Index("hatoba_blob_quarantine_since", "since"),
 )
