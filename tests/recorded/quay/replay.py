@@ -19,7 +19,7 @@ from tests.recorded.quay.recording import (
     is_truncated,
     pairs,
 )
-from tests.recorded.quay.verdicts import NOT_BUILT, in_scope, purpose
+from tests.recorded.quay.verdicts import NOT_BUILT, UNSENT, in_scope, purpose
 
 from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
@@ -133,6 +133,9 @@ class Replay:
         area = exchange["area"]
         if not in_scope(exchange) or not is_built(exchange):
             self.outcome.add(exchange, "out of scope")
+            return
+        if exchange["step"] in UNSENT:
+            self.outcome.add(exchange, "on purpose", UNSENT[exchange["step"]])
             return
         response = await self._send(exchange, client, rooms)
         if response is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.recorded.quay.replay import Replay
+from tests.recorded.quay.verdicts import PURPOSES, UNSENT
 
 from hatoba.registry.db.migrate import migrate_registry
 from hatoba.sql.engine import open_database
@@ -29,3 +30,5 @@ async def test_no_more_answers_differ_from_quay_than_are_known(recorded_database
     wrong = {area: counter["wrong"] for area, counter in outcome.counts.items()}
     worse = {area: count for area, count in wrong.items() if count > known.get(area, 0)}
     assert not worse
+    reasons = {row[3] for row in PURPOSES} | set(UNSENT.values())
+    assert reasons == set(outcome.purposes), "a row of the table matches nothing any more"

@@ -6,6 +6,7 @@ only where a route takes them. A token that is worth nothing leaves the caller a
 
 import base64
 import binascii
+import ipaddress
 
 from starlette.requests import Request
 
@@ -19,9 +20,13 @@ from hatoba.registry.web.sessions import Session, Sessions
 
 def client_address(request: Request) -> str | None:
     """Return the caller's address, as the router in front of us tells it."""
-    forwarded = request.headers.get("x-forwarded-for")
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
     if forwarded:
-        return forwarded.split(",")[0].strip()[:64]
+        try:
+            return str(ipaddress.ip_address(forwarded))
+        except ValueError:
+            # Anybody can send anything; what is no address is not written into the log.
+            pass
     return None if request.client is None else request.client.host
 
 
