@@ -17,6 +17,5 @@ def down(*, is_purge: bool) -> None:
         click.echo(f"Stopped the cluster in {home.root} and {containers} containers.")
     else:
         click.echo(f"No cluster runs in {home.root}.")
-    if is_purge:
-        purge(home)
+    if is_purge and purge(home):
         click.echo("Its state is removed.")

@@ -21,7 +21,7 @@ from hatoba.cluster.kubelet import processes
 from hatoba.cluster.kubelet.attempts import Attempt, Started, living
 from hatoba.cluster.kubelet.processes import ProcessId
 from hatoba.cluster.locking import holder
-from hatoba.cluster.supervisor import IN_USE
+from hatoba.cluster.supervisor import DEATH, IN_USE
 from hatoba.config.loader import environment
 from hatoba.kernel.errors import Unavailable
 from hatoba.kernel.json import JsonObject
@@ -30,6 +30,8 @@ _SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 12.0
+_PATIENCE: Final = 2
+"""A cluster process that ends twice before it serves will not serve at the third time either."""
 _PAUSE: Final = 0.05
 _SHOWN_LINES: Final = 15
 
@@ -90,6 +92,7 @@ def start_cluster(home: Home, *, api_port: int = 0) -> ClusterState:
         ClusterNotStarted: it did not; nothing is left running.
     """
     home.prepare()
+    log_begin = home.log.stat().st_size if home.log.exists() else 0
     command = [sys.executable, "-m", "hatoba.cli.main", "cluster", "run", "--supervised"]
     if api_port:
         command += ["--api-port", str(api_port)]
@@ -103,7 +106,7 @@ def start_cluster(home: Home, *, api_port: int = 0) -> ClusterState:
         env=_environment(home),
     )
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and _deaths(home, log_begin) < _PATIENCE:
         state = cluster_state(home)
         if state.is_serving:
             # It goes on without us; Popen must not complain that nobody waited.
@@ -114,7 +117,18 @@ def start_cluster(home: Home, *, api_port: int = 0) -> ClusterState:
         time.sleep(_PAUSE)
     details = last_lines(home.log)
     stop_cluster(home)
+    process.wait(_STOP_SECONDS)
     raise ClusterNotStarted("the embedded cluster did not start", details=details)
+
+
+def _deaths(home: Home, log_begin: int) -> int:
+    """Return how often the cluster process has ended since the log was that long."""
+    try:
+        with home.log.open("rb") as file:
+            file.seek(log_begin)
+            return file.read().count(DEATH.encode())
+    except FileNotFoundError:
+        return 0
 
 
 def _environment(home: Home) -> dict[str, str]:
@@ -197,10 +211,10 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-def purge(home: Home) -> None:
-    """Remove all state of a stopped cluster."""
+def purge(home: Home) -> bool:
+    """Remove all state of a stopped cluster; False when there was none."""
     if not (home.root / "cluster.json").exists():
-        return
+        return False
     for entry in home.root.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -208,3 +222,4 @@ def purge(home: Home) -> None:
             entry.unlink()
     if not os.path.ismount(home.root):
         home.root.rmdir()
+    return True

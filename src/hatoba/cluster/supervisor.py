@@ -21,6 +21,7 @@ LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 IN_USE = 75
+DEATH = "the cluster process ended"
 ACQUIRE_ATTEMPTS = 10
 
 
@@ -49,7 +50,7 @@ class Supervisor:
                 return
             lived = time.monotonic() - since
             pause = FIRST_PAUSE if lived > HEALTHY_SECONDS else min(pause * 2, LONGEST_PAUSE)
-            self.say(f"the cluster process ended after {lived:.0f} s; again in {pause:.1f} s")
+            self.say(f"{DEATH} after {lived:.0f} s; again in {pause:.1f} s")
             self.rest(pause)
 
     def rest(self, seconds: float) -> None:

@@ -20,7 +20,13 @@ from hatoba.cluster.blocks import claim_block
 from hatoba.cluster.home import Home
 from hatoba.cluster.kubelet.attempts import living
 from hatoba.cluster.kubelet.names import WrapperMissing, find_wrapper
-from hatoba.cluster.lifecycle import cluster_state, purge, start_cluster, stop_cluster
+from hatoba.cluster.lifecycle import (
+    ClusterNotStarted,
+    cluster_state,
+    purge,
+    start_cluster,
+    stop_cluster,
+)
 from hatoba.cluster.locking import HomeInUse, hold_home, holder
 
 SECONDS = 20.0
@@ -94,9 +100,8 @@ def test_a_killed_cluster_comes_back_and_finds_its_pods(home):
     first = start_cluster(home)
     before = run_pod(home)
     os.kill(first.process, signal.SIGKILL)
-    second = until(lambda: state if (state := cluster_state(home)).is_serving else None)
-    assert second is not None
-    assert second.process != first.process
+    until(lambda: cluster_state(home).process not in {None, first.process})
+    second = cluster_state(home)
     assert second.port == first.port
     after = until_running(home)
     key = "containerStatuses"
@@ -129,6 +134,15 @@ def test_a_cluster_whose_supervisor_was_killed_is_stopped_all_the_same(home):
     stop_cluster(home)
     assert list(living(home.pods)) == []
     until(lambda: not Path(f"/proc/{state.process}").exists())
+
+
+@pytest.mark.cluster
+def test_a_cluster_that_cannot_start_says_why_and_leaves_nothing(home):
+    home.catalog.write_text("{")
+    with pytest.raises(ClusterNotStarted) as caught:
+        start_cluster(home)
+    assert "catalog.yaml is not YAML" in caught.value.details
+    assert holder(home) is None
 
 
 @pytest.mark.cluster
@@ -176,5 +190,5 @@ def test_what_is_secret_is_its_owners_alone(tmp_path):
 
 def test_nothing_is_purged_that_is_no_home(tmp_path):
     (tmp_path / "precious").touch()
-    purge(Home(tmp_path))
+    assert not purge(Home(tmp_path))
     assert (tmp_path / "precious").exists()
