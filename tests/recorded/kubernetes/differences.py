@@ -9,14 +9,12 @@ OUT_OF_SCOPE = {
     "kubectl-auth": "RBAC, impersonation and reviews are not enforced by the embedded cluster",
     "expired-410": "the store was compacted by hand, between unrecorded writes",
 }
+_NO_REVISIONS = "nothing numbers the revisions of Deployments while this is replayed"
 _COLLECTED = "the recorded garbage collector found a dangling owner between two steps"
-_NO_PODS = "nothing runs pods while this is replayed, so that scales are of no replicas"
 ON_PURPOSE = [
     # (scenario, pattern on the exchange's title, reason)
     ("ssa-basic", r"^#(0|51|52) ", _COLLECTED),
     ("deletion", r"^#(42|49|51) ", _COLLECTED),
-    ("ssa-kubectl", r"^#30 ", _NO_PODS),
-    ("kubectl-get", r"^#69 ", _NO_PODS),
     (
         "cr-validation",
         r"^#(54|55) ",
@@ -24,15 +22,18 @@ ON_PURPOSE = [
     ),
     ("cr-validation", r"^#41 ", "the recording lost the quotes of a body that is one string"),
     ("cr-validation", r"^#103 ", "entries of one second are in another order in the quoted object"),
-    ("cr-validation", r"^#81 ", "OpenShift's own certificates are projected into its pods"),
     ("kubectl-get", r"^#93 ", "a Secret was made later, and nobody recorded it"),
+    ("deploy-recreate-pause", r"^#(3[0-9]|4[0-9]) ", _NO_REVISIONS),
+    ("deploy-adopt", r"^#(5|7) ", "nothing makes ReplicaSets and pods while this is replayed"),
+    ("pod-lifecycle", r"^#(101|102|103|105) ", "pods are not scheduled while this is replayed"),
+    ("job", r"^#48 ", "no Job ends while this is replayed"),
     ("pvc", r"^#(29|30) ", "Go's dump of two structures is not imitated"),
     ("pvc", r"^#33 ", "nothing protects claims while this is replayed"),
     ("service-endpoints", r"^#(10|17|24|25) ", "the chosen address happened to be taken"),
     (
         "cr-crud",
         r"^#(63|65) ",
-        "nothing numbers the revisions of Deployments while this is replayed",
+        _NO_REVISIONS,
     ),
     ("namespace-delete", r"^#(15|17|25) ", "nothing empties namespaces while this is replayed"),
     (
@@ -49,8 +50,6 @@ ON_PURPOSE = [
     ("kubectl-create", r"^#(96|97|98|118) ", "pods are not scheduled while this is replayed"),
     ("hpa", r"^#(24|25|26) ", "nothing autoscales while this is replayed"),
     ("hpa-single", r"^#20 ", "nothing autoscales while this is replayed"),
-    ("hpa-single", r"^#9 ", _NO_PODS),
-    ("kubectl-edit-misc", r"^#(35|43|44|66) ", _NO_PODS),
 ]
 
 

@@ -12,6 +12,7 @@ SUFFIX = re.compile(r"\b(kube-api-access-|Bad-|bad-)[a-z0-9]{5}\b")
 NODE_PORT = re.compile(r":3\d{4}/")
 POINTER = re.compile(r"\(0x[0-9a-f]+\)")
 SURROUNDINGS = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "kubernetes"})
+OPENSHIFT = frozenset({"openshift-service-ca.crt"})
 VOLATILE = frozenset(
     {
         "uid",
@@ -104,6 +105,13 @@ def _object(value, *, full_ownership):
     kind = str(value.get("kind"))
     if kind in RUN_BY_CONTROLLERS:
         found.pop("status", None)
+    if kind.removesuffix("List") in RUN_BY_CONTROLLERS and isinstance(found.get("items"), list):
+        for item in found["items"]:
+            item.pop("status", None)
+    if kind == "Pod" and isinstance(found.get("spec"), dict):
+        found["spec"].pop("nodeName", None)
+    if kind == "Scale" and isinstance(found.get("status"), dict):
+        found["status"].pop("replicas", None)
     if kind == "Namespace" and isinstance(found.get("status"), dict):
         found["status"].pop("conditions", None)
     return found
@@ -116,6 +124,8 @@ def _member(key, part, *, full_ownership):
         return _managed(part, full_ownership=full_ownership)
     if key == "annotations" and isinstance(part, dict):
         return {name: _text(str(text)) for name, text in part.items() if name != REVISION}
+    if key == "sources" and isinstance(part, list):
+        part = [one for one in part if one.get("configMap", {}).get("name") not in OPENSHIFT]
     if key in {"items", "rows"} and isinstance(part, list):
         kept = [item for item in part if not is_surrounding(_row_object(item))]
         return [normal(item, full_ownership=full_ownership) for item in kept]
