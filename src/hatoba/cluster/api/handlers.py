@@ -221,9 +221,11 @@ class Handlers:
         options = await self._options(exchange)
         deletion = parse_deletion(exchange.request.query, options)
         key = key_of(resource, target.name, target.namespace)
+        rules = self._api.registry.strategy(resource)
+        warnings = [] if deletion.propagation else rules.deletion_warnings()
         obj, is_gone = self._api.remover.delete(resource, key, deletion=deletion)
         if not is_gone or resource.answers_deletion_with_object:
-            return exchange.answer(self._show(exchange, obj))
+            return exchange.answer(self._show(exchange, obj), warnings=warnings)
         details: JsonObject = {"name": target.name}
         if resource.group:
             details["group"] = resource.group
@@ -235,7 +237,7 @@ class Handlers:
             "status": "Success",
             "details": details,
         }
-        return exchange.answer(status)
+        return exchange.answer(status, warnings=warnings)
 
     async def delete_collection(self, exchange: Exchange) -> web.StreamResponse:
         """Delete all objects that match."""

@@ -82,7 +82,7 @@ class Resource:
 
     def about_kind(self, name: str = "") -> About:
         """Name an object by its kind (as validation errors do)."""
-        return About(name=name, group=self.group, kind=self.kind)
+        return About(name=name, group=self.storage.group, kind=self.kind)
 
 
 def _core(plural: str, kind: str, short: str = "", **more: object) -> Resource:

@@ -151,3 +151,7 @@ class Strategy:
     def default_propagation(self) -> Propagation | None:
         """Return what happens to dependents when a caller does not say it."""
         return None
+
+    def deletion_warnings(self) -> list[str]:
+        """Return what to tell a caller who did not say what happens to dependents."""
+        return []

@@ -23,6 +23,7 @@ _REQUIRED_KEYS: Final = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
+_NEW_EVENTS: Final = "events.k8s.io"
 _TOTAL_LIMIT: Final = 1_048_576
 
 
@@ -136,16 +137,18 @@ class EventRules(Strategy):
     @override
     def validate(self, obj: JsonObject) -> list[Cause]:
         about = obj.get("involvedObject") or {}
-        namespace = obj["metadata"].get("namespace", "")
-        if about.get("namespace", "") not in (namespace, ""):
-            return [
-                invalid(
-                    "involvedObject.namespace",
-                    f'"{about["namespace"]}"',
-                    "does not match event.namespace",
-                )
-            ]
-        return []
+        given = about.get("namespace", "")
+        is_new = self.resource.group == _NEW_EVENTS
+        allowed = (obj["metadata"].get("namespace", ""), *([] if is_new else [""]))
+        causes = []
+        if given not in allowed:
+            sentence = "does not match event.namespace"
+            causes.append(invalid("involvedObject.namespace", f'"{given}"', sentence))
+        if is_new and not obj.get("eventTime"):
+            causes.append(required("eventTime"))
+        if is_new and obj.get("type") not in ("Normal", "Warning"):
+            causes.append(invalid("type", '""', f"has invalid value: {obj.get('type', '')}"))
+        return causes
 
 
 class StorageClassRules(Strategy):

@@ -19,6 +19,10 @@ from hatoba.kernel.json import JsonObject
 
 CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
+_PODS_STAY: Final = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background"
+    " to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 _NOT_NEGATIVE: Final = "must be greater than or equal to 0"
 _NO_MATCH: Final = "`selector` does not match template `labels`"
 
@@ -170,6 +174,10 @@ class JobRules(Strategy):
         return "Orphan"
 
     @override
+    def deletion_warnings(self) -> list[str]:
+        return [_PODS_STAY]
+
+    @override
     def initial_status(self) -> JsonObject:
         return {}
 
@@ -189,12 +197,7 @@ class JobRules(Strategy):
             if spec.get(key) is None:
                 spec[key] = value
         if spec.get("template") is not None:
-            template = spec["template"]
-            given = reach(template, "spec", "restartPolicy")
-            default_template(template)
-            if not given and template.get("spec"):
-                # There is no default that a Job accepts, so that the refusal names the choice.
-                template["spec"]["restartPolicy"] = ""
+            default_template(spec["template"])
 
     @override
     def admit_create(self, obj: JsonObject, store: Store) -> None:
@@ -245,12 +248,13 @@ class JobRules(Strategy):
         policy = pod.get("restartPolicy")
         probe = {**pod, "restartPolicy": "Never"}
         causes = validate_pod_spec(probe, field)
-        if not policy:
+        if policy == "Always":
+            # The default of pods is none that a Job accepts: that is told as a missing choice.
             sentence = 'valid values: "OnFailure", "Never"'
             causes.append(required(f"{field}.restartPolicy", sentence))
         elif policy not in ("OnFailure", "Never"):
             choices = ("OnFailure", "Never")
-            causes.append(unsupported(f"{field}.restartPolicy", policy, choices))
+            causes.append(unsupported(f"{field}.restartPolicy", policy or "", choices))
         return causes
 
     @override
