@@ -37,10 +37,11 @@ class PostgresServer:
     url: str
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """Make an empty database; give its URL; drop it afterwards."""
+    def database(self, *, template: str | None = None) -> Iterator[str]:
+        """Make a database, empty or like the one of an URL; give its URL; drop it afterwards."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        asyncio.run(self._execute(f'CREATE DATABASE "{name}"'))
+        source = "template1" if template is None else template.rsplit("/", 1)[1]
+        asyncio.run(self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"'))
         try:
             yield f"{self.url.rsplit('/', 1)[0]}/{name}"
         finally:

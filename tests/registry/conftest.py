@@ -1,6 +1,8 @@
 """Databases for tests of the registry: SQLite always, PostgreSQL where it is installed."""
 
+import asyncio
 import gzip
+import shutil
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,11 +50,46 @@ async def empty_database(database_uri):
     await opened.close()
 
 
+async def _migrate(uri):
+    opened = open_database(uri)
+    await migrate_registry(opened)
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory):
+    """A migrated SQLite database to be copied, since migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "registry.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_url(postgres_server):
+    """A migrated PostgreSQL database to be copied."""
+    with postgres_server.database() as url:
+        asyncio.run(_migrate(url))
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def migrated_uri(request, tmp_path):
+    """The address of a migrated database without accounts."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("migrated_file"), tmp_path / "registry.db")
+        yield f"sqlite:///{tmp_path}/registry.db"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with server.database(template=request.getfixturevalue("migrated_url")) as url:
+        yield url
+
+
 @pytest.fixture
-async def database(empty_database):
+async def database(migrated_uri):
     """A migrated database without accounts."""
-    await migrate_registry(empty_database)
-    return empty_database
+    opened = open_database(migrated_uri)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
