@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hatoba.kernel.digests import Digest
+from hatoba.kernel.json import JsonObject
 from hatoba.oci import media_types
 
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -30,20 +31,20 @@ class Layout:
     """An OCI layout directory that is being filled."""
 
     path: Path
-    manifests: list[dict[str, object]] = field(default_factory=list)
+    manifests: list[JsonObject] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.path / "blobs/sha256").mkdir(parents=True, exist_ok=True)
         (self.path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
 
-    def add(self, content: bytes, media_type: str) -> dict[str, object]:
+    def add(self, content: bytes, media_type: str) -> JsonObject:
         digest = Digest.of(content)
         (self.path / "blobs/sha256" / digest.hex).write_bytes(content)
         return {"mediaType": media_type, "digest": str(digest), "size": len(content)}
 
     def add_image(
         self, *, seed: int, layers: int = 3, layer_bytes: int = 200_000, architecture: str = "amd64"
-    ) -> dict[str, object]:
+    ) -> JsonObject:
         """Add an image whose content depends on the seed alone; return its descriptor."""
         source = random.Random(seed)
         described, diff_ids = [], []
@@ -66,7 +67,7 @@ class Layout:
         descriptor = self.add(json.dumps(manifest).encode(), media_types.OCI_MANIFEST)
         return {**descriptor, "platform": {"architecture": architecture, "os": "linux"}}
 
-    def add_index(self, children: list[dict[str, object]]) -> dict[str, object]:
+    def add_index(self, children: list[JsonObject]) -> JsonObject:
         index = {
             "schemaVersion": 2,
             "mediaType": media_types.OCI_INDEX,
@@ -74,7 +75,7 @@ class Layout:
         }
         return self.add(json.dumps(index).encode(), media_types.OCI_INDEX)
 
-    def name(self, descriptor: dict[str, object], tag: str) -> str:
+    def name(self, descriptor: JsonObject, tag: str) -> str:
         """Give a manifest a name in the layout; return skopeo's reference to it."""
         named = {**descriptor, "annotations": {"org.opencontainers.image.ref.name": tag}}
         self.manifests.append(named)

@@ -51,7 +51,7 @@ def test_every_row_declares_what_it_needs() -> None:
 
 
 def leaves(kind: type) -> list[type]:
-    below = kind.__subclasses__()
+    below: list[type] = kind.__subclasses__()
     return [kind] if not below else [leaf for sub in below for leaf in leaves(sub)]
 
 
