@@ -4,10 +4,15 @@ Spec: Kubernetes API reference, PodSpec and Container; the same values that a re
 into what it stores, since clients compare what they applied with what they read back.
 """
 
+import re
 from typing import Any, Final
 
 from hatoba.kernel.json import JsonObject
 
+_REFERENCE: Final = re.compile(
+    r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+)
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _FILE_MODE: Final = 0o644
 _HOST_PATH_MODE_KINDS: Final = ("secret", "configMap", "downwardAPI", "projected")
@@ -70,7 +75,7 @@ def default_requests(spec: JsonObject) -> None:
 
 
 def _pull_policy(image: str) -> str:
-    if "@" in image:
+    if "@" in image or _REFERENCE.fullmatch(image) is None:
         return "IfNotPresent"
     _, colon, tag = image.rpartition("/")[2].partition(":")
     return "Always" if not colon or tag == "latest" else "IfNotPresent"

@@ -1,5 +1,6 @@
 """Rules of Deployments, ReplicaSets and Jobs."""
 
+import json
 from typing import Any, Final
 
 from typing_extensions import override
@@ -262,7 +263,7 @@ class JobRules(Strategy):
         causes = self.validate(new)
         for key in ("selector", "completionMode", "template"):
             if new["spec"].get(key) != old["spec"].get(key) and not self._may_change(key, old):
-                value = f"{new['spec'].get(key)}"
+                value = json.dumps(new["spec"].get(key))
                 causes.append(invalid(f"spec.{key}", value, "field is immutable"))
         return causes
 
