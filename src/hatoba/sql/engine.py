@@ -9,6 +9,7 @@ raises when the server does not answer leaves here as `DatabaseUnavailable`.
 import contextlib
 import shlex
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,7 +41,8 @@ _NOT_NOW: Final = frozenset(
     }
 )
 """States in which PostgreSQL answers, and refuses the connection. Spec: PostgreSQL, appendix A."""
-_UNDERSTOOD_BY_ASYNCPG: Final = {"sslmode": "ssl", "application_name": "", "connect_timeout": ""}
+_KEPT: Final = {"sslmode": "ssl", "ssl": "ssl", "sslrootcert": "sslrootcert"}
+"""Parameters of libpq that are read, with the names they have here."""
 
 
 class MalformedDatabaseUri(InvalidInput):
@@ -57,6 +59,7 @@ class Database:
 
     engine: AsyncEngine
     url: URL
+    tls: ssl.SSLContext | None = None
 
     @property
     def is_postgresql(self) -> bool:
@@ -94,6 +97,7 @@ class Database:
             "user": self.url.username,
             "password": self.url.password,
             "database": self.url.database,
+            "ssl": self.tls,
             **dict(self.url.query),
         }
         return {key: value for key, value in arguments.items() if value is not None}
@@ -170,9 +174,7 @@ def _parse_keywords(text: str) -> URL:
 def _for_asyncpg(url: URL) -> URL:
     """Keep of libpq's parameters what asyncpg takes, under its name."""
     kept = {
-        new_name: str(value)
-        for name, value in url.query.items()
-        if (new_name := _UNDERSTOOD_BY_ASYNCPG.get(name, name if name == "ssl" else ""))
+        new_name: str(value) for name, value in url.query.items() if (new_name := _KEPT.get(name))
     }
     return url.set(query=kept)
 
@@ -190,20 +192,43 @@ def open_database(
         engine = create_async_engine(url)
         _prepare_sqlite(engine)
         return Database(engine=engine, url=url)
-    query = dict(url.query)
+    query = {name: str(value) for name, value in url.query.items()}
     for name, value in (connection_arguments or {}).items():
-        if name == "sslmode":
-            query["ssl"] = str(value)
+        if name in _KEPT:
+            query[_KEPT[name]] = str(value)
+    tls = _verifying(query)
     url = url.set(query=query)
     engine = create_async_engine(
         url,
+        connect_args={} if tls is None else {"ssl": tls},
         pool_size=pool_size,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
     )
-    return Database(engine=engine, url=url)
+    return Database(engine=engine, url=url, tls=tls)
+
+
+def _verifying(query: dict[str, str]) -> ssl.SSLContext | None:
+    """Take `sslrootcert` with its mode out of a query; return what trusts that certificate alone.
+
+    Spec: PostgreSQL documentation 34.19.1: with a root certificate, `require` verifies like
+    `verify-ca`; `verify-full` demands the host's name, too.
+
+    Raises:
+        MalformedDatabaseUri: the certificate cannot be read.
+    """
+    root = query.pop("sslrootcert", None)
+    if root is None or query.get("ssl") in {None, "disable", "allow", "prefer"}:
+        return None
+    mode = query.pop("ssl")
+    try:
+        context = ssl.create_default_context(cafile=root)
+    except (OSError, ssl.SSLError) as error:
+        raise MalformedDatabaseUri(f"sslrootcert {root} cannot be read") from error
+    context.check_hostname = mode == "verify-full"
+    return context
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:
