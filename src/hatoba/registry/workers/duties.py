@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from hatoba.kernel.errors import NotFound
 from hatoba.registry.app import Services
 from hatoba.registry.db.tables.hatoba import leases
+from hatoba.registry.retention.service import Collector
+from hatoba.registry.workers.collect import collect_duties
 from hatoba.registry.workers.expiry import expiry_duties
 from hatoba.registry.workers.mirror import mirror_duties
 from hatoba.registry.workers.scan import scan_duties
@@ -24,6 +26,7 @@ def background_duties(services: Services) -> list[Duty]:
     interval = services.settings.security_scanner_indexing_interval
     return [
         *expiry_duties(services.uploads, services.holdings),
+        *collect_duties(Collector(shelf=services.shelf), services.settings),
         *scan_duties(services.rooms.scanning, interval_seconds=interval),
     ]
 

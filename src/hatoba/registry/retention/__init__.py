@@ -1,0 +1,1 @@
+"""What is kept, and the online collection of what nothing refers to any more."""
