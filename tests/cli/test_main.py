@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from hatoba import __version__
 from hatoba.cli.main import COMMANDS, hatoba
 
 
@@ -63,3 +64,8 @@ def test_stopping_what_does_not_run_is_no_error(tmp_path):
     result = CliRunner().invoke(hatoba, ["down"], env={"HATOBA_HOME": str(tmp_path)})
     assert result.exit_code == 0
     assert "No cluster runs" in result.output
+
+
+def test_the_version_is_known_without_an_installed_distribution():
+    result = CliRunner().invoke(hatoba, ["--version"])
+    assert result.output == f"hatoba, version {__version__}\n"

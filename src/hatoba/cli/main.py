@@ -12,6 +12,7 @@ from typing import Final
 import click
 from typing_extensions import override
 
+from hatoba import __version__
 from hatoba.kernel.errors import HatobaError
 
 
@@ -94,7 +95,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hatoba")
+@click.version_option(__version__, prog_name="hatoba")
 def hatoba() -> None:
     """Run a container registry platform: on a laptop, or part by part on any cluster."""
 

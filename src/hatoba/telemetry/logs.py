@@ -11,7 +11,14 @@ from typing import Final
 import structlog
 from structlog.types import Processor
 
-_QUIET: Final = ("uvicorn.access", "httpx", "httpcore", "aiohttp.access", "asyncio")
+_QUIET: Final = (
+    "uvicorn.access",
+    "httpx",
+    "httpcore",
+    "aiohttp.access",
+    "asyncio",
+    "alembic.runtime.plugins",
+)
 """Loggers whose routine lines say nothing that our own events do not."""
 
 
