@@ -12,7 +12,6 @@ from rich.console import Console
 
 import hatoba
 from hatoba.cli.local_api import LocalApi
-from hatoba.cli.status import describe
 from hatoba.cluster.catalog.programs import find_program
 from hatoba.cluster.home import Home, HomeUnusable, find_home
 from hatoba.cluster.kubelet.names import find_wrapper
@@ -93,7 +92,6 @@ def bring_up(
     check_machine(needs_servers=registry_file is not None)
     home.check_reachable()
     state = cluster_state(home)
-    had_everything = state.is_serving and _is_available(home)
     if state.is_serving:
         console.print(f"cluster   runs already, in {home.root}", highlight=False)
     else:
@@ -112,15 +110,8 @@ def bring_up(
         console=console,
         timeout_seconds=timeout,
     )
-    if had_everything and registry_file is not None:
-        console.print("Nothing had to be started: all of it ran already.")
     if registry_file is None:
         console.print(f"export KUBECONFIG={home.kubeconfig}", highlight=False)
-
-
-def _is_available(home: Home) -> bool:
-    registries = describe(home)["registries"]
-    return bool(registries) and all(one["available"] for one in registries)
 
 
 def wait_for_pods(api: LocalApi, *, seconds: float) -> None:

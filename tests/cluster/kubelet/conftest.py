@@ -40,6 +40,7 @@ class TestNode:
     objects: LocalObjects
     home: Home
     settings: dict = field(default_factory=dict)
+    block: int = BLOCK
     kubelet: Kubelet = field(init=False)
     informers: Informers = field(init=False)
     tasks: list[asyncio.Task] = field(default_factory=list)
@@ -56,7 +57,7 @@ class TestNode:
             clock=clock,
             catalog=Catalog([Entry(pattern="*/tiny:*", find=lambda: TINY)]),
             recorder=Recorder(sink, component="kubelet", host=NODE),
-            addresses=Addresses(BLOCK),
+            addresses=Addresses(self.block),
             settings=KubeletSettings(
                 node_name=NODE,
                 host_ip="127.240.0.1",

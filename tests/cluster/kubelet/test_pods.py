@@ -425,3 +425,57 @@ async def test_back_off_has_no_bound_below_the_configured_one(place):
             ),
         )
         assert "back-off 5m0s restarting" in container(pod)["state"]["waiting"]["message"]
+
+
+async def test_what_has_no_effect_is_told(node):
+    await node.run_pod("pod", shell("exec sleep 100", tty=True), hostNetwork=True)
+    await node.until("pod", is_running)
+    await eventually(lambda: node.reasons("pod"))
+    assert "Unsupported" in await node.reasons("pod")
+
+
+async def test_pods_move_to_new_addresses_when_the_old_ones_are_lost(node):
+    await node.run_pod("pod", shell("exec sleep 100"))
+    before = await node.until("pod", is_ready)
+    await node.stop()
+    node.block += 1
+    await node.start()
+    after = await node.until("pod", lambda status: status.get("podIP", "").startswith("127.241."))
+    after = await node.until("pod", is_ready)
+    assert not is_alive(pid_of(before))
+    assert restarts(after["status"]) == 1
+
+
+async def test_a_hook_runs_before_the_program_is_told_to_end(node):
+    hook = {"preStop": {"exec": {"command": ["touch", "/flags/told"]}}}
+    script = "trap 'ls /proc/self > /dev/null; test -e $F && echo told; exit 0' TERM; echo up; "
+    await node.run_pod(
+        "pod",
+        {
+            **shell(script + "while :; do sleep 0.05; done", lifecycle=hook),
+            "env": [{"name": "F", "value": "/flags/told"}],
+            "volumeMounts": [{"name": "flags", "mountPath": "/flags"}],
+        },
+        volumes=[{"name": "flags", "emptyDir": {}}],
+        terminationGracePeriodSeconds=5,
+    )
+    await node.until("pod", is_running)
+    await eventually(lambda: text_of(node, "pod"))
+    follow = asyncio.create_task(text_of(node, "pod", follow=True))
+    await asyncio.sleep(0)
+    await node.objects.delete(PODS, "pod", "default")
+    assert await follow == "up\ntold\n"
+    await node.until_gone("pod")
+
+
+async def test_a_path_within_a_volume_may_depend_on_variables(node):
+    mount = {"name": "v", "mountPath": "/data", "subPathExpr": "of-$(NAME)"}
+    name = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    await node.run_pod(
+        "pod",
+        {"command": ["touch", "/data/here"], "env": [name], "volumeMounts": [mount]},
+        volumes=[{"name": "v", "emptyDir": {}}],
+        restartPolicy="Never",
+    )
+    assert (await node.until("pod", is_over))["status"]["phase"] == "Succeeded"
+    assert next(node.home.pods.glob("*/volumes/v/of-pod/here")).exists()

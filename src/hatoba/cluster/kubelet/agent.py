@@ -217,9 +217,8 @@ def _attempt(runner: ContainerRunner, pod: str, request: LogRequest) -> Attempt:
         state = runner.life.state
         reason = state.reason if isinstance(state, Waiting) else ""
         told = {
-            "ErrImagePull": "trying and failing to pull image",
+            "ErrImagePull": "image can't be pulled",
             "ImagePullBackOff": "trying and failing to pull image",
-            "ErrImageNeverPull": "image can't be pulled",
         }.get(reason, reason)
         raise InvalidInput(
             f'container "{request.container}" in pod "{pod}" is waiting to start: {told}'

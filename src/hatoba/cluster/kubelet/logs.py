@@ -5,12 +5,13 @@ while somebody follows, which costs nothing when nobody does.
 """
 
 import asyncio
+import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from hatoba.cluster.node import LogRequest
 
@@ -86,32 +87,43 @@ async def stream(
     first = select(log, request, now=now)
     if request.follow:
         follower.skip()
-    batch = b"".join(line.render(timestamps=request.timestamps) for line in first)
-    while True:
-        if batch:
-            yield batch if left is None else batch[:left]
-            if left is not None:
-                left -= len(batch)
-                if left <= 0:
-                    return
-        if not request.follow:
-            return
-        was_running = is_running()
-        batch = b"".join(line.render(timestamps=request.timestamps) for line in follower.fresh())
-        if not batch:
-            if not was_running:
+    batch = _text(first, request)
+    try:
+        while True:
+            if batch:
+                yield batch if left is None else batch[:left]
+                if left is not None:
+                    left -= len(batch)
+                    if left <= 0:
+                        return
+            if not request.follow:
                 return
-            await asyncio.sleep(_PAUSE)
+            was_running = is_running()
+            batch = _text(follower.fresh(), request)
+            if not batch:
+                if not was_running:
+                    return
+                await asyncio.sleep(_PAUSE)
+    finally:
+        follower.close()
+
+
+def _text(lines: Iterable[LogLine], request: LogRequest) -> bytes:
+    return b"".join(line.render(timestamps=request.timestamps) for line in lines)
 
 
 class _Follower:
-    """Remembers how far a log was read, over its rotation."""
+    """Remembers how far a log was read, over its rotation and past its removal."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._offset = 0
-        self._inode = 0
+        self._file: BinaryIO | None = None
         self._rest = b""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
 
     def skip(self) -> None:
         """Go to the end of what is there."""
@@ -120,29 +132,30 @@ class _Follower:
 
     def fresh(self) -> Iterator[LogLine]:
         """Yield the records that were written since the last call."""
+        if self._file is not None:
+            yield from self._read(self._file)
+        while (newer := self._newer()) is not None:
+            if self._file is not None:
+                # What was written between the last look and the turn.
+                yield from self._read(self._file)
+                self._file.close()
+            self._file = newer
+            yield from self._read(newer)
+
+    def _newer(self) -> BinaryIO | None:
+        """Return the file that has the log's name now, None when that is the open one."""
         try:
-            with self._log.open("rb") as file:
-                inode = self._inode_of(self._log)
-                if inode != self._inode:
-                    yield from self._finish_older()
-                    self._inode, self._offset = inode, 0
-                file.seek(self._offset)
-                while data := file.read(_CHUNK):
-                    self._offset += len(data)
-                    yield from self._split(data)
+            found = self._log.open("rb")
         except FileNotFoundError:
-            return
+            return None
+        current = self._file
+        if current and os.fstat(found.fileno()).st_ino == os.fstat(current.fileno()).st_ino:
+            found.close()
+            return None
+        return found
 
-    def _finish_older(self) -> Iterator[LogLine]:
-        older = self._log.with_name(self._log.name + ".1")
-        if self._inode and older.exists() and self._inode_of(older) == self._inode:
-            yield from self._split(older.read_bytes()[self._offset :])
-
-    def _split(self, data: bytes) -> Iterator[LogLine]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            yield LogLine.parse(line)
-
-    @staticmethod
-    def _inode_of(path: Path) -> int:
-        return path.stat().st_ino
+    def _read(self, file: BinaryIO) -> Iterator[LogLine]:
+        while data := file.read(_CHUNK):
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                yield LogLine.parse(line)

@@ -16,6 +16,7 @@ from hatoba.cluster.kubelet.environment import (
     ConfigurationMissing,
     Sources,
     command_line,
+    expand,
     resolve_environment,
     service_variables,
 )
@@ -68,7 +69,8 @@ class Assembly:
             MountUnusable: its mounts do not fit together.
         """
         user = user_of(self.image)
-        mounts = self._mounts()
+        variables = self._variables()
+        mounts = self._mounts(variables)
         for path in (self.place.directory, self.place.attempts):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)
         build_root(self.place.root, mounts)
@@ -76,7 +78,6 @@ class Assembly:
         if user is not None:
             os.chown(self.place.root, user.uid, user.gid)
             os.chown(self.place.temporary, user.uid, user.gid)
-        variables = self._variables()
         rewriter = Rewriter(self.place.root, [mount.path for mount in mounts])
         command, arguments = command_line(self.spec, variables)
         situation = Situation(root=self.place.root, address=self.address)
@@ -95,14 +96,15 @@ class Assembly:
             quick_signal=signal.Signals[self.image.quick_signal].value,
         )
 
-    def _mounts(self) -> list[Mount]:
+    def _mounts(self, variables: Mapping[str, str]) -> list[Mount]:
         found = []
         for mount in self.spec.get("volumeMounts") or ():
             volume = self.volumes.get(mount["name"])
             if volume is None:
                 raise ConfigurationMissing(f"volume {mount['name']!r} is not declared")
-            source = source_below(volume, mount.get("subPath") or "")
-            if mount.get("subPath") and not source.exists():
+            below = mount.get("subPath") or expand(mount.get("subPathExpr") or "", variables)
+            source = source_below(volume, below)
+            if below and not source.exists():
                 source.mkdir(parents=True)
                 info = volume.stat()
                 os.chown(source, info.st_uid, info.st_gid)

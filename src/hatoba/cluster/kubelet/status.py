@@ -212,6 +212,9 @@ def _conditions(
         _condition(kind, found[kind], former=former.get(kind), now=now) for kind in _OWN_CONDITIONS
     ]
     others = [condition for condition in before if condition["type"] not in _OWN_CONDITIONS]
+    if "PodScheduled" not in former:
+        # No scheduler had a say: the pod named its node itself.
+        others.append(_condition("PodScheduled", (True, "", ""), former=None, now=now))
     return conditions + others
 
 

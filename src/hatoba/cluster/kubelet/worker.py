@@ -24,6 +24,7 @@ from hatoba.cluster.kubelet.context import NodeContext
 from hatoba.cluster.kubelet.hooks import run_hook
 from hatoba.cluster.kubelet.hosting import LocalPod
 from hatoba.cluster.kubelet.life import ContainerLife, RunnerKind
+from hatoba.cluster.kubelet.limits import ignored_fields
 from hatoba.cluster.kubelet.programs import ContainerPlace
 from hatoba.cluster.kubelet.publishing import OVER, StatusPublisher
 from hatoba.cluster.kubelet.status import PodView, is_sidecar
@@ -113,7 +114,11 @@ class PodWorker:
         if (self.local.pod.get("status") or {}).get("phase") in OVER:
             self._restore()
             return
-        self._adopt()
+        if not self._adopt():
+            # Another cluster has taken the address block: what runs there is of no use.
+            await self._stop(self.runners, grace=self.local.grace_seconds)
+            self.runners = self._make_runners()
+            self._adopt_runners()
         if self._ending.is_set():
             return
         self._show_waiting()
@@ -138,7 +143,21 @@ class PodWorker:
         for runner in self.runners:
             runner.adopt(None)
 
-    def _adopt(self) -> None:
+    def _adopt(self) -> bool:
+        """Take over what runs; False when it cannot keep its address."""
+        self._adopt_runners()
+        address = self._kept_address()
+        if not address:
+            return True
+        if not self._context.addresses.claim(address, owner=self.local.uid):
+            return False
+        self.local.address = address
+        self._is_sandbox_ready = True
+        with suppress(VolumeUnavailable):
+            self.local.refresh_volumes()
+        return True
+
+    def _adopt_runners(self) -> None:
         status = self.local.pod.get("status") or {}
         former = {
             one["name"]: one
@@ -147,12 +166,6 @@ class PodWorker:
         }
         for runner in self.runners:
             runner.adopt(former.get(runner.name))
-        address = self._kept_address()
-        if address and self._context.addresses.claim(address, owner=self.local.uid):
-            self.local.address = address
-            self._is_sandbox_ready = True
-            with suppress(VolumeUnavailable):
-                self.local.refresh_volumes()
 
     def _kept_address(self) -> str:
         try:
@@ -198,6 +211,8 @@ class PodWorker:
 
     async def _set_up(self) -> None:
         """Make directories, volumes and the address, trying until what they need is there."""
+        if not self.local.directory.exists():
+            self._tell_ignored()
         self.local.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         (self.local.directory / "containers").mkdir(exist_ok=True, mode=0o711)
         (self.local.directory / "volumes").mkdir(exist_ok=True, mode=0o711)
@@ -216,6 +231,12 @@ class PodWorker:
             self.local.directory / "pod.json", json.dumps({"address": self.local.address})
         )
         self._is_sandbox_ready = True
+
+    def _tell_ignored(self) -> None:
+        ignored = ignored_fields(self.local.pod)
+        if ignored:
+            text = f"this cluster runs pods as local processes and ignores {', '.join(ignored)}"
+            self._context.recorder.warning(self.local.pod, "Unsupported", text)
 
     def refresh(self) -> None:
         """Something that the pod refers to has changed: look again, bring volumes up to date.
