@@ -129,6 +129,10 @@ def main() -> None:
     sliced = {
         name: UNIONS.get(name) or normal(definitions[name]) for name in sorted(closure(definitions))
     }
+    for definition in sliced.values():
+        # The source pins type metadata to one kind; the server's own documents do not.
+        for name in ("apiVersion", "kind"):
+            definition.get("properties", {}).get(name, {}).pop("enum", None)
     for name in KEYED_BY_PROTOCOL:
         sliced[name]["properties"]["protocol"]["default"] = "TCP"
     text = json.dumps(sliced, separators=(",", ":"), ensure_ascii=False)

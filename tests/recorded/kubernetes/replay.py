@@ -158,7 +158,7 @@ async def replay(scenario, exchanges, definitions):
     spaces = set(namespaces(exchanges))
     unknown = unknown_objects(exchanges, spaces)
     async with served() as player:
-        await _prepare(player, scenario, exchanges, definitions)
+        await prepare(player, scenario, exchanges, definitions)
         watches = []
         for exchange in exchanges:
             reason = out_of_scope(scenario, exchange)
@@ -243,7 +243,7 @@ def _compare(exchange, status, body, warnings, *, full, spaces):
     return found
 
 
-async def _prepare(player, scenario, exchanges, definitions):
+async def prepare(player, scenario, exchanges, definitions):
     spaces = namespaces(exchanges)
     for name in ("default", "kube-system", "kube-public", "kube-node-lease", *spaces):
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -18,6 +18,8 @@ from hatoba.kernel.json import JsonObject, JsonValue
 
 REFERENCE_PREFIX: Final = "#/components/schemas/"
 OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_ANY_OBJECT: Final = "io.k8s.api.core.v1.ConfigMap"
+"""Its type and object metadata are described as those of every object."""
 _KINDS: Final = "x-kubernetes-group-version-kind"
 _EMPTY: Final[Mapping[str, Any]] = {}
 
@@ -226,11 +228,10 @@ def builtin(group: str, version: str, kind: str) -> Schema:
 
 def custom(document: JsonObject) -> Schema:
     """Return the schema of a custom resource; type and object metadata are those of any object."""
+    described = definitions()[_ANY_OBJECT]["properties"]
     properties = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
         **document.get("properties", {}),
-        "metadata": {"$ref": REFERENCE_PREFIX + OBJECT_META},
+        **{name: described[name] for name in ("apiVersion", "kind", "metadata")},
     }
     return Schema({**document, "type": "object", "properties": properties}, definitions())
 
