@@ -85,7 +85,7 @@ def worker(registry, number=2):
         process = subprocess.Popen(
             [sys.executable, "-m", "hatoba.cli.main", "registry", "worker", "mirror"],
             env={**os.environ, "QUAYCONF": str(registry.directory),
-                 "HATOBA_BIND": f"127.0.9.{number}", "HATOBA_DRAIN_SECONDS": "0"},
+                 "HATOBA_BIND": f"127.0.{os.getpid() % 250 + 2}.{number}", "HATOBA_DRAIN_SECONDS": "0"},
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:

@@ -45,7 +45,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.elapsed
 
     @override
-    def run_in_executor(self, executor, func, *args):  # type: ignore[override]  # same at run time
+    def run_in_executor(self, executor, func, *args):
         # A thread's work takes time that this clock knows nothing of: do it at once.
         future = self.create_future()
         try:

@@ -86,8 +86,9 @@ def manifest(*objects: dict) -> str:
     return yaml.safe_dump_all(objects)
 
 
-def changed(**spec: object) -> str:
-    return manifest({**WEB, "spec": {**WEB["spec"], **spec}})
+def changed(**spec) -> str:
+    before: dict = WEB["spec"]  # type: ignore[assignment]
+    return manifest({**WEB, "spec": {**before, **spec}})
 
 
 @dataclass(frozen=True, slots=True)
