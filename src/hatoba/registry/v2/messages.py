@@ -136,7 +136,8 @@ def read_head(scope: Scope) -> RequestHead:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     query = scope.get("query_string", b"")
     client = scope.get("client")
-    forwarded = headers.get("x-forwarded-for", "").partition(",")[0].strip()
+    # The last address is what the router saw; those before it are the client's own words.
+    forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     if _ADDRESS.fullmatch(forwarded) is None:
         forwarded = ""
     return RequestHead(

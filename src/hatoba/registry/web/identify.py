@@ -19,8 +19,12 @@ from hatoba.registry.web.sessions import Session, Sessions
 
 
 def client_address(request: Request) -> str | None:
-    """Return the caller's address, as the router in front of us tells it."""
-    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    """Return the caller's address, as the router in front of us tells it.
+
+    Routers append what they see, so the last address is theirs and all before it are the
+    caller's own words.
+    """
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     if forwarded:
         try:
             return str(ipaddress.ip_address(forwarded))

@@ -17,7 +17,8 @@ def open_sessions(rooms: Rooms) -> Sessions:
         key=derive_key(settings.secret_key),
         clock=rooms.clock,
         lifetime=settings.session_timeout,
-        is_secure=settings.session_cookie_secure,
+        # A browser that came by HTTPS must not tell its session to anybody without.
+        is_secure=settings.session_cookie_secure or settings.preferred_url_scheme == "https",
     )
 
 
