@@ -87,6 +87,16 @@ async def check_a_discarded_upload_is_gone(driver: BlobDriver) -> None:
             await writer.begin(3)
 
 
+async def check_an_upload_discarded_under_its_writer_becomes_no_blob(driver: BlobDriver) -> None:
+    async with driver.upload("one") as writer:
+        await writer.write(b"abc")
+        await driver.discard("one")
+        with pytest.raises(UploadMissing):
+            await writer.commit(Digest.of(b"abc"))
+    with pytest.raises(BlobMissing):
+        await driver.stat(Digest.of(b"abc"))
+
+
 async def check_the_same_bytes_twice(driver: BlobDriver) -> None:
     await put(driver, b"same", "one")
     digest = await put(driver, b"same", "two")

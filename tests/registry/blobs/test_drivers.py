@@ -45,6 +45,16 @@ async def test_a_storage_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await suite.put(driver, b"x")
 
 
+async def test_a_writer_that_outlives_its_upload_writes_nowhere(tmp_path: Path) -> None:
+    # A cancelled request leaves its thread behind, and the file's number goes to the next file.
+    async with FilesystemBlobs(tmp_path).upload("one") as left_behind:
+        pass
+    async with FilesystemBlobs(tmp_path).upload("two") as writer:
+        with pytest.raises(UploadMissing):
+            await left_behind.write(b"stray")
+        assert [part async for part in writer.read()] == []
+
+
 async def test_a_truncated_file_is_an_error_not_a_short_answer(tmp_path: Path) -> None:
     driver = FilesystemBlobs(tmp_path)
     digest = await suite.put(driver, b"0123456789")

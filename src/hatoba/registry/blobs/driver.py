@@ -64,6 +64,9 @@ class UploadWriter(Protocol):
         """Make everything written the blob `digest`, durably.
 
         Bytes that were there before are replaced: those written now are proven.
+
+        Raises:
+            UploadMissing: it was discarded meanwhile.
         """
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Final
 from uuid import uuid4
 
@@ -40,6 +41,16 @@ class FileWriter(UploadWriter):
         self._handle = handle
         self._path = path
         self._blobs = blobs
+        # A request may be cancelled while a thread still works for it; closed under that thread,
+        # the number could be another upload's file by the time it is written to.
+        self._using = Lock()
+        self._is_closed = False
+
+    def close_blocking(self) -> None:
+        """Close the file once no thread works on it any more."""
+        with self._using:
+            self._is_closed = True
+            os.close(self._handle)
 
     @override
     async def begin(self, offset: int) -> None:
@@ -52,12 +63,12 @@ class FileWriter(UploadWriter):
     @override
     async def write(self, data: bytes | memoryview) -> None:
         with _translated():
-            await asyncio.to_thread(_write_blocking, self._handle, data)
+            await asyncio.to_thread(self._write_blocking, data)
 
     @override
     async def sync(self) -> None:
         with _translated():
-            await asyncio.to_thread(os.fdatasync, self._handle)
+            await asyncio.to_thread(self._sync_blocking)
 
     @override
     async def read(self) -> AsyncIterator[bytes]:
@@ -70,14 +81,35 @@ class FileWriter(UploadWriter):
         with _translated():
             await asyncio.to_thread(self._commit_blocking, self._blobs.blob_path(digest))
 
+    def _write_blocking(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            with self._in_use():
+                view = view[os.write(self._handle, view) :]
+
+    def _sync_blocking(self) -> None:
+        with self._in_use():
+            os.fdatasync(self._handle)
+
     def _commit_blocking(self, target: Path) -> None:
-        os.fsync(self._handle)
-        if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for made in (target.parent.parent, target.parent.parent.parent):
-                _sync_directory(made)
-        self._path.replace(target)
-        _sync_directory(target.parent)
+        with self._in_use():
+            os.fsync(self._handle)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                for made in (target.parent.parent, target.parent.parent.parent):
+                    _sync_directory(made)
+            try:
+                self._path.replace(target)
+            except FileNotFoundError as error:
+                raise UploadMissing("the upload was cancelled meanwhile") from error
+            _sync_directory(target.parent)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._using:
+            if self._is_closed:
+                raise UploadMissing("the upload was given up")
+            yield
 
 
 class FileReader(BlobReader):
@@ -121,10 +153,11 @@ class FilesystemBlobs(BlobDriver):
         path = self._upload_path(upload)
         with _translated():
             handle = await asyncio.to_thread(_open_locked_blocking, path)
+        writer = FileWriter(handle, path, self)
         try:
-            yield FileWriter(handle, path, self)
+            yield writer
         finally:
-            os.close(handle)
+            writer.close_blocking()
 
     @override
     async def discard(self, upload: str) -> None:
@@ -197,12 +230,6 @@ def _open_locked_blocking(path: Path) -> int:
         os.close(handle)
         raise UploadBusy("another request is writing to this upload") from error
     return handle
-
-
-def _write_blocking(handle: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 def _sync_directory(path: Path) -> None:

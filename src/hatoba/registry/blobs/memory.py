@@ -47,8 +47,9 @@ class MemoryWriter(UploadWriter):
 
     @override
     async def commit(self, digest: Digest) -> None:
+        if self.store.uploads.pop(self.name, None) is None:
+            raise UploadMissing("the upload was cancelled meanwhile")
         self.store.blobs[digest] = bytes(self.content)
-        self.store.uploads.pop(self.name, None)
 
 
 @dataclass(slots=True, frozen=True)

@@ -246,7 +246,10 @@ class Uploads:
                 raise RepositoryUnknown("repository not found")
             await store_blobs.lock_blob(connection, digest=digest)
             # Under the lock: what collects garbage could remove the bytes before their row is in.
-            await progress.writer.commit(digest)
+            try:
+                await progress.writer.commit(digest)
+            except UploadMissing as error:
+                raise UploadUnknown("this upload was cancelled") from error
             blob_id = await store_blobs.ensure_blob(
                 connection,
                 digest=digest,
