@@ -1,5 +1,6 @@
 """Rules of the house that import-linter cannot say."""
 
+import re
 from pathlib import Path
 
 import grimp
@@ -38,6 +39,19 @@ def test_an_edge_never_touches_a_table(graph, edge):
         if imported.startswith("hatoba.registry.db")
     }
     assert offenders == set()
+
+
+def test_the_journeys_lead_through_files_that_exist():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    journeys = text.partition("## Journeys")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z0-9]+(?:/[a-z0-9_]+)+)`", journeys)
+    source = ROOT / "src" / "hatoba"
+    assert len(named) > 30
+    assert [
+        path
+        for path in named
+        if not (source / path).is_dir() and not (source / f"{path}.py").is_file()
+    ] == []
 
 
 def test_no_file_names_a_package_index_host():

@@ -38,7 +38,7 @@ class ContentSettings(Group):
     feature_public_catalog: bool = False
     """True lists public repositories in the catalog for everybody."""
     v2_pagination_size: int = Field(default=50, ge=1, le=1000)
-    """How many tags or repositories a page holds where the client does not say."""
+    """How many tags or repositories a page of /v2 holds at most; less than 100 counts as 100."""
     create_private_repo_on_push: bool = True
     """True makes repositories that a push creates private."""
     create_namespace_on_push: bool = False
