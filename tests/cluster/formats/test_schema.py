@@ -51,6 +51,10 @@ def test_unknown_members_are_named_by_their_outermost_path():
     assert unknown_fields(pod, POD) == ["spec.zzz", "spec.containers[0].env[0].bar", "top"]
 
 
+def test_members_of_what_should_be_a_text_are_unknown():
+    assert unknown_fields({"spec": {"nodeName": {"a": 1}}}, POD) == ["spec.nodeName.a"]
+
+
 def test_a_custom_schema_has_the_metadata_of_every_object():
     schema = custom({"type": "object", "properties": {"spec": {"type": "object"}}})
     assert unknown_fields({"metadata": {"labels": {"a": "b"}, "odd": 1}}, schema) == [

@@ -244,9 +244,9 @@ def unknown_fields(obj: JsonValue, schema: Schema) -> list[str]:
 def _unknown(value: JsonValue, schema: Schema, path: str) -> Iterator[str]:
     if schema.is_untyped or (schema.preserves_unknown and not schema.properties):
         return
-    if isinstance(value, dict) and not schema.is_scalar:
+    if isinstance(value, dict):
         for name, part in value.items():
-            below = schema.member(name)
+            below = None if schema.is_scalar else schema.member(name)
             here = f"{path}.{name}" if path else name
             if below is None:
                 yield here
