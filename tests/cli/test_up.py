@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from hatoba.cli import deploying
-from hatoba.cli.up import operator_files
+from hatoba.cli.up import _is_well, operator_files
 from hatoba.cluster.home import Home, HomeUnusable
 from hatoba.cluster.kubelet.names import WrapperMissing, find_wrapper
+from hatoba.cluster.kubelet.processes import identify
 from hatoba.cluster.lifecycle import cluster_state, purge, start_cluster, stop_cluster
 from hatoba.cluster.locking import holder
 
@@ -162,3 +163,21 @@ def test_the_operators_files_are_all_there():
         "rbac.yaml",
         "operator.yaml",
     ]
+
+
+def ready_pod(container_id: str) -> dict:
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"ready": True, "containerID": container_id}],
+    }
+    return {"metadata": {"name": "p", "namespace": "n"}, "status": status}
+
+
+def test_what_was_written_of_a_pod_before_a_stop_does_not_count():
+    me = identify(os.getpid())
+    assert me is not None
+    assert _is_well(ready_pod(f"hatoba://{me.pid}-{me.start_time:x}"))
+    assert not _is_well(ready_pod(f"hatoba://{me.pid}-{me.start_time - 1:x}"))
+    assert not _is_well(ready_pod(""))
+    assert _is_well({"status": {"phase": "Succeeded"}})

@@ -14,7 +14,9 @@ import hatoba
 from hatoba.cli.local_api import LocalApi
 from hatoba.cluster.catalog.programs import find_program
 from hatoba.cluster.home import Home, HomeUnusable, find_home
+from hatoba.cluster.kubelet.attempts import program_of
 from hatoba.cluster.kubelet.names import find_wrapper
+from hatoba.cluster.kubelet.processes import is_alive
 from hatoba.cluster.lifecycle import cluster_state, start_cluster
 from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
 from hatoba.kernel.json import JsonObject
@@ -117,8 +119,8 @@ def bring_up(
 def wait_for_pods(api: LocalApi, *, seconds: float) -> None:
     """Wait while pods that ran before the cluster was stopped come up again.
 
-    Until then what the operator last wrote of them is not true any more. Pods that do not come up
-    in time are told of by what follows.
+    Until then what the kubelet and the operator last wrote of them is not true any more. Pods that
+    do not come up in time are told of by what follows.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -137,7 +139,13 @@ def _is_well(pod: JsonObject) -> bool:
     if status.get("phase") in {"Succeeded", "Failed"}:
         return True
     conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
-    return conditions.get("Ready") == "True"
+    containers = status.get("containerStatuses") or ()
+    return conditions.get("Ready") == "True" and all(_is_alive(one) for one in containers)
+
+
+def _is_alive(container: JsonObject) -> bool:
+    program = program_of(container.get("containerID") or "")
+    return program is not None and is_alive(program)
 
 
 def check_machine(*, needs_servers: bool) -> None:

@@ -32,6 +32,7 @@ LOG_LIMIT: Final = 10 << 20
 _START_SECONDS: Final = 30.0
 _SWEEPS: Final = 50
 _SWEEP_PAUSE: Final = 0.05
+_SCHEME: Final = "hatoba://"
 
 
 class StartFailed(HatobaError):
@@ -64,7 +65,16 @@ class Started:
     @property
     def container_id(self) -> str:
         """The identity that the pod's status shows; it begins with the program's pid."""
-        return f"hatoba://{self.program.pid}-{self.program.start_time:x}"
+        return f"{_SCHEME}{self.program.pid}-{self.program.start_time:x}"
+
+
+def program_of(container_id: str) -> ProcessId | None:
+    """Return the process that a container's identity names; None when it names none."""
+    pid, _, start_time = container_id.removeprefix(_SCHEME).partition("-")
+    try:
+        return ProcessId(pid=int(pid), start_time=int(start_time, 16))
+    except ValueError:
+        return None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
