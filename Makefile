@@ -26,7 +26,7 @@ $(VENV)/.runtime: $(BIN)/uv requirements/runtime.txt requirements/dev.txt pyproj
 	@if [ -e $(VENV)/.dev ]; then $(MAKE) -s $(VENV)/.dev; else \
 	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/runtime.txt; fi
 	@printf '%s\n' "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/hatoba.pth"
-	@printf '#!%s\nimport sys\nfrom hatoba.cli.main import main\nsys.exit(main())\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hatoba
+	@printf '#!/bin/sh\nexec "%s" -m hatoba.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hatoba
 	@chmod +x $(BIN)/hatoba
 	@touch $@
 

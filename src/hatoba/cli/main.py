@@ -103,7 +103,7 @@ def hatoba() -> None:
 def main() -> None:
     """Run the command line; errors of ours become one line and exit code 1."""
     try:
-        hatoba()
+        hatoba(prog_name="hatoba")
     except HatobaError as error:
         click.echo(f"hatoba: {error.message}", err=True)
         sys.exit(1)

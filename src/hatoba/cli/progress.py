@@ -1,5 +1,6 @@
 """What a person sees while a registry comes up, and when it is there."""
 
+import shlex
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -99,7 +100,7 @@ def summary(registry: JsonObject, *, kubeconfig: Path, target: tuple[str, str]) 
     return f"""
 {name} is available at  {endpoint}
 
-Look around:            export KUBECONFIG={kubeconfig}
+Look around:            export KUBECONFIG={shlex.quote(str(kubeconfig))}
                         kubectl get pods -n {namespace}
 Create the first user:  curl -k -X POST {endpoint}/api/v1/user/initialize \\
                           --header 'Content-Type: application/json' --data '{user}'

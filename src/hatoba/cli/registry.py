@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from hatoba.cli.retention import explain, gc
 from hatoba.config.loader import Configuration, configuration_directory, environment, load
 from hatoba.telemetry.logs import configure_logging
 from hatoba.telemetry.metrics import share_metrics
@@ -36,6 +37,10 @@ STANDALONE_LISTEN: Final = "127.0.0.1:8080"
 @click.group()
 def registry() -> None:
     """Serve, migrate and maintain a registry."""
+
+
+registry.add_command(gc)
+registry.add_command(explain)
 
 
 def _config_option(command: click.decorators.FC) -> click.decorators.FC:

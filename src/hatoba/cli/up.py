@@ -1,6 +1,7 @@
 """`hatoba up`: from nothing to a registry that people push to."""
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +76,9 @@ def _tell_what_runs(console: Console, home: Home) -> None:
 
 def _tell_how_to_go_on(console: Console, home: Home) -> None:
     console.print("What runs keeps running: `hatoba up` goes on from here, `hatoba down` stops it.")
-    console.print(f"Look around: export KUBECONFIG={home.kubeconfig}", soft_wrap=True)
+    console.print(
+        f"Look around: export KUBECONFIG={shlex.quote(str(home.kubeconfig))}", soft_wrap=True
+    )
 
 
 def bring_up(
@@ -113,7 +116,7 @@ def bring_up(
         timeout_seconds=timeout,
     )
     if registry_file is None:
-        console.print(f"export KUBECONFIG={home.kubeconfig}", highlight=False)
+        console.print(f"export KUBECONFIG={shlex.quote(str(home.kubeconfig))}", highlight=False)
 
 
 def wait_for_pods(api: LocalApi, *, seconds: float) -> None:
