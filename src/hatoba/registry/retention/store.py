@@ -104,7 +104,7 @@ async def claim_repository(connection: AsyncConnection, repository_id: int) -> A
 
 
 async def expired_tags(
-    connection: AsyncConnection, *, repository_id: int, times: Times, limit: int
+    connection: AsyncConnection, *, repository_id: int, times: Times, limit: int | None
 ) -> Sequence[AnyRow]:
     """Return id and manifest_id of tags that neither live nor can be restored."""
     statement = (

@@ -1,0 +1,92 @@
+"""What must be there, told without the code under test: the rules of keeping, over plain lists."""
+
+from dataclasses import dataclass, field
+
+from tests.registry.retention.house import TIME_MACHINE
+
+from hatoba.kernel.digests import Digest
+
+HOLD_MS = 3_600_000
+TIME_MACHINE_MS = round(TIME_MACHINE.total_seconds() * 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A manifest and what it names."""
+
+    content: bytes
+    blobs: frozenset[bytes] = frozenset()
+    children: tuple[str, ...] = ()
+    subject: str | None = None
+
+    @property
+    def digest(self) -> str:
+        return str(Digest.of(self.content))
+
+
+@dataclass(kw_only=True)
+class TagRow:
+    name: str
+    digest: str
+    start: int
+    end: int | None = None
+    hidden: bool = False
+
+
+@dataclass(kw_only=True)
+class Repository:
+    """One repository of the model."""
+
+    present: dict[str, Content] = field(default_factory=dict)
+    """What the database has; adopted from it after it was found to have all that it must."""
+    rows: list[TagRow] = field(default_factory=list)
+    holds: list[tuple[bytes, int]] = field(default_factory=list)
+
+    def alive(self, tag: str, now: int) -> TagRow | None:
+        rows = [row for row in self.rows if row.name == tag and not row.hidden]
+        alive = [row for row in rows if row.end is None or row.end > now]
+        return max(alive, key=lambda row: row.start, default=None)
+
+    def tag(self, name: str, digest: str, now: int) -> None:
+        current = self.alive(name, now)
+        if current is not None:
+            current.end = now
+        self.rows.append(TagRow(name=name, digest=digest, start=now))
+
+    def hold_manifest(self, content: Content, now: int) -> None:
+        end = None if content.subject else now + HOLD_MS
+        self.rows.append(
+            TagRow(name="$temp", digest=content.digest, start=now, end=end, hidden=True)
+        )
+
+    def reachable(self, now: int) -> set[str]:
+        """Grow from what tags keep until nothing is added."""
+        kept = {row.digest for row in self.rows if self._keeps(row, now)} & set(self.present)
+        followers = {row.digest for row in self.rows if row.hidden and row.end is None} & set(
+            self.present
+        )
+        while True:
+            more = set(kept)
+            for digest in kept:
+                content = self.present[digest]
+                more |= {child for child in content.children if child in self.present}
+                if content.subject in self.present:
+                    more.add(content.subject)
+            for digest in followers:
+                subject = self.present[digest].subject
+                if subject not in self.present or subject in kept:
+                    more.add(digest)
+            if more == kept:
+                return kept
+            kept = more
+
+    @staticmethod
+    def _keeps(row: TagRow, now: int) -> bool:
+        if row.hidden:
+            return row.end > now if row.end is not None else row.start + HOLD_MS > now
+        return row.end is None or row.end + TIME_MACHINE_MS > now
+
+    def held_blobs(self, now: int) -> set[bytes]:
+        """What pushes may count on."""
+        named = {blob for digest in self.reachable(now) for blob in self.present[digest].blobs}
+        return named | {blob for blob, until in self.holds if until > now}
