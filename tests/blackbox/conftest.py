@@ -21,7 +21,6 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 from tests.blackbox.images import Layout
-from tests.postgresql import running_postgres
 
 PASSWORD = "password1"
 
@@ -219,12 +218,6 @@ def on_postgresql(
         if not adopted:
             initialize(registry)
         yield registry
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(

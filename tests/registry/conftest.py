@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 from starlette.applications import Starlette
-from tests.postgresql import program, running_postgres
+from tests.postgresql import program
 
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import FixedClock
@@ -25,12 +25,6 @@ from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.sql.engine import open_database
 
 QUAY = Path(__file__).parents[3] / "shared/data/quay"
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

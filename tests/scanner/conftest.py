@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from tests.postgresql import running_postgres
 from tests.scanner.images import Shelf
 
 from hatoba.kernel.clock import SystemClock
@@ -26,12 +25,6 @@ def token(*, issuer: str = "quay", key: bytes = KEY, expires_in: float = 300, **
     now = int(SystemClock().now().timestamp())
     payload = {"iss": issuer, "exp": now + expires_in, "iat": now, **claims}
     return jwt.encode({"alg": "HS256"}, payload, OctKey.import_key(key))
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

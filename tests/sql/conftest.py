@@ -1,15 +1,8 @@
 """Databases for tests of `hatoba.sql`: SQLite always, PostgreSQL where it is installed."""
 
 import pytest
-from tests.postgresql import running_postgres
 
 from hatoba.sql.engine import open_database
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
