@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import structlog
 
@@ -24,7 +24,7 @@ from hatoba.operator.endpoints import (
     reconfigure_application,
 )
 from hatoba.operator.kubernetes import Cluster, connected, load_configuration
-from hatoba.operator.model import Images, OperatorSettings
+from hatoba.operator.model import Images, Kind, OperatorSettings
 from hatoba.operator.observe import Observer
 from hatoba.operator.reconciler import Reconciler
 from hatoba.operator.reconfigure import Reconfigurer
@@ -36,22 +36,7 @@ from hatoba.serving.listeners import listening
 
 log = structlog.get_logger()
 
-OWNED_KINDS: Final = (
-    "ServiceAccount",
-    "ConfigMap",
-    "Secret",
-    "Service",
-    "PersistentVolumeClaim",
-    "Deployment",
-    "Job",
-    "HorizontalPodAutoscaler",
-    "ObjectBucketClaim",
-    "Route",
-    "Role",
-    "RoleBinding",
-    "ServiceMonitor",
-    "PrometheusRule",
-)
+OWNED_KINDS: Final[tuple[str, ...]] = get_args(Kind)
 DRAIN_SECONDS: Final = 30.0
 
 

@@ -175,17 +175,8 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("clair"):
         return Verdict.unmanaged("Clair not managed by the operator")
-    for suffix in (DATABASE, SCANNER):
-        name = plan.prefix + suffix
-        verdict = deployments.judge(
-            owned,
-            name,
-            absent=f"Deployment {name} not found",
-            foreign=f"Deployment {name} not owned by QuayRegistry",
-        )
-        if not verdict.ready:
-            return verdict
-    return Verdict.good("Clair component healthy")
+    names = (plan.prefix + suffix for suffix in (DATABASE, SCANNER))
+    return deployments.judge_all(owned, names, good="Clair component healthy")
 
 
 CLAIR: Final = ComponentType(

@@ -3,6 +3,8 @@
 Source: the messages of Quay's operator (package cmpstatus).
 """
 
+from collections.abc import Iterable
+
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.model import Owned, Verdict
 
@@ -28,6 +30,20 @@ def judge(owned: Owned, name: str, *, absent: str, foreign: str) -> Verdict:
     if not found["status"].get("availableReplicas", 0):
         return Verdict.bad(f"Deployment {name} has zero replicas available")
     return Verdict.good(f"Deployment {name} healthy")
+
+
+def judge_all(owned: Owned, names: Iterable[str], *, good: str) -> Verdict:
+    """Tell whether several Deployments have their pods; the first that has not is the verdict."""
+    for name in names:
+        verdict = judge(
+            owned,
+            name,
+            absent=f"Deployment {name} not found",
+            foreign=f"Deployment {name} not owned by QuayRegistry",
+        )
+        if not verdict.ready:
+            return verdict
+    return Verdict.good(good)
 
 
 def rolled_out(found: JsonObject) -> bool:

@@ -235,17 +235,8 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
 
 
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
-    for suffix in (APP, EDITOR):
-        name = plan.prefix + suffix
-        verdict = deployments.judge(
-            owned,
-            name,
-            absent=f"Deployment {name} not found",
-            foreign=f"Deployment {name} not owned by QuayRegistry",
-        )
-        if not verdict.ready:
-            return verdict
-    return Verdict.good("Quay component healthy")
+    names = (plan.prefix + suffix for suffix in (APP, EDITOR))
+    return deployments.judge_all(owned, names, good="Quay component healthy")
 
 
 QUAY: Final = ComponentType(
