@@ -13,9 +13,10 @@ from hatoba.registry.access.models import Role
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.listing import after_id_of, listing_for, page_token
 from hatoba.registry.api.problems import BadRequest
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.content.tagging import TagPlace, TagView
 from hatoba.registry.repositories.errors import InvalidRepositoryName, RepositoryExists
-from hatoba.registry.repositories.models import ListedRepository, Repository, RepositoryState
+from hatoba.registry.repositories.models import ListedRepository, Repository
 
 MAXIMUM_TAGS = 500
 Visibility = Literal["public", "private"]

@@ -11,8 +11,8 @@ from hatoba.kernel.names import MalformedTag, TagName, parse_tag
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.problems import BadRequest
 from hatoba.registry.api.repository import tag_place
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.content.tagging import TagFilter, TagView
-from hatoba.registry.repositories.models import RepositoryState
 
 MAXIMUM_LIMIT = 100
 LIMIT_HELP = "Limit to the number of results to return per page. Max 100."

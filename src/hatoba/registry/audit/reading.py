@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
+from sqlalchemy import ColumnElement
+
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.audit import store
 from hatoba.registry.db.lookups import Lookups
@@ -69,13 +71,7 @@ class AuditReader:
         async with self.database.read() as connection:
             rows = await store.page_of_entries(
                 connection,
-                where=store.conditions(
-                    start=wanted.start,
-                    end=wanted.end,
-                    namespace_id=wanted.namespace_id,
-                    repository_id=wanted.repository_id,
-                    performer_id=wanted.performer_id,
-                ),
+                where=_conditions(wanted),
                 after=None if after is None else (after.at, after.id),
                 limit=PAGE_SIZE + 1,
             )
@@ -87,16 +83,7 @@ class AuditReader:
     async def counts(self, wanted: Wanted) -> list[tuple[str, int, datetime]]:
         """Return (kind, count, midnight of the day)."""
         async with self.database.read() as connection:
-            rows = await store.counts_by_day(
-                connection,
-                where=store.conditions(
-                    start=wanted.start,
-                    end=wanted.end,
-                    namespace_id=wanted.namespace_id,
-                    repository_id=wanted.repository_id,
-                    performer_id=wanted.performer_id,
-                ),
-            )
+            rows = await store.counts_by_day(connection, where=_conditions(wanted))
         return [
             (self.lookups.name("logentrykind", row.kind_id), row.number, _midnight(row.day))
             for row in rows
@@ -123,6 +110,16 @@ class AuditReader:
             performer=performer,
             namespace=namespace,
         )
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    return store.conditions(
+        start=wanted.start,
+        end=wanted.end,
+        namespace_id=wanted.namespace_id,
+        repository_id=wanted.repository_id,
+        performer_id=wanted.performer_id,
+    )
 
 
 def _midnight(day: date | str) -> datetime:

@@ -16,6 +16,7 @@ from hatoba.registry.accounts.models import Account
 from hatoba.registry.accounts.robots import Robots
 from hatoba.registry.audit.models import NOBODY, Actor, Entry
 from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.mirroring import policy
 from hatoba.registry.mirroring.errors import (
     MirrorExists,
@@ -27,7 +28,7 @@ from hatoba.registry.mirroring.errors import (
 )
 from hatoba.registry.mirroring.models import MirrorRecord, Schedule, SyncStatus
 from hatoba.registry.mirroring.store import MirrorStore
-from hatoba.registry.repositories.models import Repository, RepositoryState
+from hatoba.registry.repositories.models import Repository
 from hatoba.registry.repositories.permissions import Permissions
 from hatoba.registry.repositories.service import Repositories
 from hatoba.sql.engine import Database

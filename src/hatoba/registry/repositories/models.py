@@ -1,19 +1,9 @@
 """Repositories and what is granted in them."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from hatoba.registry.accounts.models import Account
-
-
-class RepositoryState(IntEnum):
-    """`repository.state`."""
-
-    NORMAL = 0
-    READ_ONLY = 1
-    MIRROR = 2
-    MARKED_FOR_DELETION = 3
-    ORG_MIRROR = 4
+from hatoba.registry.content.models import RepositoryState
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -14,11 +14,12 @@ from hatoba.kernel.ids import new_uuid
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import Actor, Entry
 from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.db.tables.queue import queue_items
 from hatoba.registry.repositories import policy, store, store_permissions
 from hatoba.registry.repositories.errors import RepositoryExists, RepositoryUnknown
-from hatoba.registry.repositories.models import ListedRepository, Repository, RepositoryState
+from hatoba.registry.repositories.models import ListedRepository, Repository
 from hatoba.sql.engine import Database
 
 PAGE_SIZE: Final = 100

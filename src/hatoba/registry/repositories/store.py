@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.accounts.models import Account, AccountKind
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.db.tables.mirrors import repo_mirror_configs
 from hatoba.registry.db.tables.repositories import (
@@ -19,7 +20,7 @@ from hatoba.registry.db.tables.repositories import (
 )
 from hatoba.registry.db.tables.tags import tags
 from hatoba.registry.db.tables.users import users
-from hatoba.registry.repositories.models import Repository, RepositoryState
+from hatoba.registry.repositories.models import Repository
 
 _OWNER = [column.label(f"owner_{column.name}") for column in users.c]
 

@@ -19,8 +19,9 @@ from hatoba.registry.access.tokens import Grant
 from hatoba.registry.accounts.errors import InvalidCredentials, TooManyLogins
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import Entry
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.repositories.errors import RepositoryExists
-from hatoba.registry.repositories.models import Repository, RepositoryState
+from hatoba.registry.repositories.models import Repository
 from hatoba.registry.repositories.policy import check_repository_name
 from hatoba.registry.rooms import Rooms
 from hatoba.registry.web.identify import client_address, identity_of, parse_basic
