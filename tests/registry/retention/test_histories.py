@@ -9,7 +9,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -391,6 +391,8 @@ def test_nothing_reachable_is_lost_and_the_rest_goes(tmp_path):
             max_examples=25,
             stateful_step_count=40,
             deadline=None,
+            # Add Phase.shrink for a shorter story of a failure; it takes minutes.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
