@@ -1,7 +1,9 @@
 import asyncio
+import traceback
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from hatoba.sql.engine import (
     DatabaseUnavailable,
@@ -34,6 +36,15 @@ def test_addresses_of_quay_and_clair_are_understood(uri, expected):
 def test_other_addresses_are_refused(uri):
     with pytest.raises(MalformedDatabaseUri):
         parse_uri(uri)
+
+
+async def test_an_error_does_not_tell_the_values_of_its_statement(database):
+    with pytest.raises((DBAPIError, DatabaseUnavailable)) as caught:
+        async with database.begin() as connection:
+            await connection.execute(text("SELECT :secret FROM nosuch"), {"secret": "pass-word"})
+    told = "".join(traceback.format_exception(caught.value))
+    assert "FROM nosuch" in told
+    assert "('pass-word'" not in told
 
 
 async def test_a_failing_block_leaves_no_trace(database):

@@ -189,7 +189,7 @@ def open_database(
     """
     url = parse_uri(uri)
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url)
+        engine = create_async_engine(url, hide_parameters=True)
         _prepare_sqlite(engine)
         return Database(engine=engine, url=url)
     query = {name: str(value) for name, value in url.query.items()}
@@ -200,6 +200,8 @@ def open_database(
     url = url.set(query=query)
     engine = create_async_engine(
         url,
+        # An error that is logged names its statement; the values may be secrets.
+        hide_parameters=True,
         connect_args={} if tls is None else {"ssl": tls},
         pool_size=pool_size,
         max_overflow=POOL_OVERFLOW,
