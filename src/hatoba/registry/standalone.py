@@ -65,3 +65,9 @@ def _write_new(path: Path, content: JsonObject) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+    # What the keys encrypt is durable from now on; so must the name be under which they lie.
+    holder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(holder)
+    finally:
+        os.close(holder)
