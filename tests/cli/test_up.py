@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from lightkube.models.core_v1 import NamespaceStatus
+from lightkube.resources.core_v1 import Namespace
 
 from hatoba.cli import deploying
 from hatoba.cli.up import _is_well, operator_files
@@ -181,3 +183,17 @@ def test_what_was_written_of_a_pod_before_a_stop_does_not_count():
     assert not _is_well(ready_pod(f"hatoba://{me.pid}-{me.start_time - 1:x}"))
     assert not _is_well(ready_pod(""))
     assert _is_well({"status": {"phase": "Succeeded"}})
+
+
+def namespace(**metadata: object) -> Namespace:
+    return Namespace.from_dict({"metadata": {"name": "n", "uid": "1", **metadata}})
+
+
+def test_bookkeeping_and_status_are_no_change_but_labels_are():
+    first = namespace(resourceVersion="1", labels={"a": "b"})
+    entry = {"manager": "m", "operation": "Apply", "fieldsV1": {}}
+    again = namespace(resourceVersion="2", labels={"a": "b"}, managedFields=[entry])
+    again.status = NamespaceStatus(phase="Active")
+    assert deploying._substance(first) == deploying._substance(again)
+    other = namespace(resourceVersion="2", labels={"a": "c"})
+    assert deploying._substance(first) != deploying._substance(other)

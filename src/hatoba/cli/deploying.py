@@ -44,6 +44,7 @@ _FAILURES: Final = {
 }
 _CLUSTER_FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret")
 _APPLY_ATTEMPTS: Final = 20
+_BOOKKEEPING: Final = frozenset({"managedFields", "resourceVersion"})
 Resource: TypeAlias = GenericNamespacedResource | GenericGlobalResource
 
 
@@ -142,7 +143,7 @@ def _apply(client: Client, document: JsonObject) -> bool:
             last = error
             time.sleep(POLL_SECONDS)
         else:
-            return before is None or _version(before) != _version(after)
+            return before is None or _substance(before) != _substance(after)
     raise DeploymentFailed(f"{kind} {name} could not be applied: {last}") from last
 
 
@@ -158,11 +159,11 @@ def _found(client: Client, document: JsonObject) -> Resource | None:
     return found
 
 
-def _version(resource: Resource) -> tuple[object, ...]:
-    """Return what is another after every change of the object but those of its status."""
-    meta = resource.metadata
-    assert meta is not None  # the API returned it
-    return meta.uid, meta.generation or meta.resourceVersion
+def _substance(resource: Resource) -> JsonObject:
+    """Return what a person would call the object: not its status, nor who wrote what and when."""
+    document: JsonObject = resource.to_dict()  # type: ignore[no-untyped-call]  # untyped there
+    meta = {key: value for key, value in document["metadata"].items() if key not in _BOOKKEEPING}
+    return {**document, "metadata": meta, "status": None}
 
 
 def _resource(document: JsonObject) -> Resource:
