@@ -14,8 +14,10 @@ pytestmark = [pytest.mark.clients, pytest.mark.postgres, pytest.mark.timeout(300
 
 def command(registry, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "hatoba.cli.main", "registry", *arguments]
-        + ["--config", str(registry.directory)],
+        [
+            *(sys.executable, "-m", "hatoba.cli.main", "registry"),
+            *(*arguments, "--config", str(registry.directory)),
+        ],
         env={**os.environ, "HATOBA_DATA": str(registry.directory)},
         capture_output=True,
         text=True,

@@ -123,7 +123,8 @@ def _plan_json(plan: "Plan") -> str:
 
 def _done_text(done: "Collected") -> str:
     return (
-        f"{done.namespaces} namespaces, {done.repositories} repositories, {done.tags} tags and {done.manifests} manifests went; "
+        f"{done.namespaces} namespaces, {done.repositories} repositories, "
+        f"{done.tags} tags and {done.manifests} manifests went; "
         f"{done.quarantined} blobs were quarantined, {done.taken_back} taken back, "
         f"{done.blobs} deleted, {done.bytes} bytes freed, {done.failed} failed"
     )

@@ -11,6 +11,7 @@ from hatoba.kernel.clock import FixedClock
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.oci import media_types
+from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import NOBODY, Actor
 from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.content.holdings import Holdings
@@ -24,7 +25,7 @@ from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.db.tables.users import users
 from hatoba.registry.repositories.service import Repositories
 from hatoba.registry.retention.service import Collector
-from hatoba.registry.rooms import open_rooms
+from hatoba.registry.rooms import Rooms, open_rooms
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CALLER = Caller(actor=Actor(), username=None, user_agent="test")
@@ -74,7 +75,11 @@ class House:
     holdings: Holdings
     tagging: Tagging
     collector: Collector
-    repositories: Repositories
+    rooms: Rooms
+
+    @property
+    def repositories(self) -> Repositories:
+        return self.rooms.repositories
 
     async def push_blob(self, content: bytes, name=NAMES[0]) -> Digest:
         digest = Digest.of(content)
@@ -143,14 +148,20 @@ class House:
         return set(self.shelf.blobs.blobs.values())
 
 
-async def open_house(database, *, blobs=None, is_new: bool = True) -> House:
+async def make_owner(rooms: Rooms) -> Account:
+    return await rooms.users.create(
+        username="someone", password=None, email="someone@example.com", actor=NOBODY
+    )
+
+
+async def open_house(
+    database, *, blobs=None, is_new: bool = True, time_machine: timedelta = TIME_MACHINE
+) -> House:
     clock = FixedClock(START)
     lookups = await load_lookups(database)
     rooms = open_rooms(SETTINGS, database=database, lookups=lookups, clock=clock, password_rounds=4)
     if is_new:
-        owner = await rooms.users.create(
-            username="someone", password=None, email="someone@example.com", actor=NOBODY
-        )
+        owner = await make_owner(rooms)
         for name in NAMES:
             await rooms.repositories.create(
                 namespace=owner,
@@ -162,7 +173,7 @@ async def open_house(database, *, blobs=None, is_new: bool = True) -> House:
             )
         async with database.begin() as connection:
             await connection.execute(
-                update(users).values(removed_tag_expiration_s=int(TIME_MACHINE.total_seconds()))
+                update(users).values(removed_tag_expiration_s=int(time_machine.total_seconds()))
             )
     shelf = Shelf(
         database=database,
@@ -180,5 +191,5 @@ async def open_house(database, *, blobs=None, is_new: bool = True) -> House:
         holdings=Holdings(shelf=shelf),
         tagging=Tagging(database=database, clock=clock, lookups=lookups, audit=rooms.audit),
         collector=Collector(shelf=shelf),
-        repositories=rooms.repositories,
+        rooms=rooms,
     )

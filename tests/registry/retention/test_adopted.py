@@ -11,6 +11,7 @@ from hatoba.registry.db.tables.blobs import image_storages
 from hatoba.registry.db.tables.manifests import manifests
 from hatoba.registry.db.tables.repositories import repositories
 from hatoba.registry.db.tables.tags import tags
+from hatoba.registry.db.tables.users import users
 from hatoba.registry.retention.reports import Reports
 from hatoba.sql.engine import open_database
 
@@ -80,3 +81,18 @@ async def test_all_repositories_of_an_adopted_database_can_go(house):
             select(image_storages.c.id).where(image_storages.c.cas_path.is_(True))
         )
         assert rest.all() == []
+
+
+async def test_all_namespaces_of_an_adopted_database_can_go(house):
+    async with house.shelf.database.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO deletednamespace (namespace_id, marked, original_username,"
+                ' original_email) SELECT id, now(), username, email FROM "user" u WHERE NOT robot'
+                " AND NOT EXISTS (SELECT 1 FROM deletednamespace WHERE namespace_id = u.id)"
+            )
+        )
+    done = await house.collect_until_nothing_waits()
+    assert done.namespaces > 3
+    for table in (users, repositories, manifests, tags):
+        assert await house.count(table) == 0

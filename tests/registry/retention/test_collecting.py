@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, select, update
-from tests.registry.retention.house import NAMES, TIME_MACHINE, image, index
+from tests.registry.retention.house import NAMES, TIME_MACHINE, image, index, make_owner
 
 from hatoba.kernel.digests import Digest
+from hatoba.kernel.errors import HatobaError
 from hatoba.registry.audit.models import NOBODY
 from hatoba.registry.blobs.driver import StorageUnavailable
 from hatoba.registry.blobs.memory import MemoryBlobs
@@ -26,9 +27,11 @@ from hatoba.registry.db.tables.manifests import (
     manifest_labels,
     manifests,
 )
+from hatoba.registry.db.tables.queue import queue_items
 from hatoba.registry.db.tables.repositories import deleted_repositories, repositories
 from hatoba.registry.db.tables.security import manifest_security_statuses
 from hatoba.registry.db.tables.tags import tags
+from hatoba.registry.db.tables.users import deleted_namespaces, users
 
 pytestmark = pytest.mark.anyio
 HOLD = timedelta(hours=1)
@@ -276,3 +279,47 @@ async def test_pulls_that_were_remembered_forget_what_went(house):
         await house.pull(digest)
     with pytest.raises(BlobUnknown):
         await house.holdings.find_blob(NAMES[0], digest=Digest.of(b"layer"))
+
+
+async def test_a_deleted_namespace_frees_its_name_once_it_is_empty(house):
+    await house.push_image("latest", b"{}", b"layer")
+    accounts = house.rooms
+    owner = await accounts.users.get("someone")
+    await accounts.robots.create(
+        owner, short_name="builder", description="", metadata=None, actor=NOBODY
+    )
+    await accounts.deletion.delete(owner, actor=NOBODY)
+    with pytest.raises(HatobaError, match="not available"):
+        await make_owner(accounts)
+    done = await house.collect_until_nothing_waits()
+    assert (done.namespaces, done.repositories) == (1, 2)
+    for table in (repositories, manifests, users, queue_items, deleted_namespaces):
+        assert await house.count(table) == 0, table.name
+    await make_owner(accounts)
+    house.clock.elapsed += HOLD
+    await house.collect_until_nothing_waits()
+    assert house.stored == set()
+
+
+async def test_bytes_that_another_row_of_an_adopted_database_has_stay(house):
+    await house.push_image("latest", b"{}", b"layer")
+    digest = str(Digest.of(b"layer"))
+    async with house.shelf.database.begin() as connection:
+        # content_checksum is not unique in a Quay database.
+        await connection.execute(
+            insert(image_storages).values(uuid="twin", cas_path=True, content_checksum=digest)
+        )
+    done = await house.collect_until_nothing_waits()
+    assert (done.blobs, done.bytes) == (1, 0)
+    assert house.stored == {b"{}", b"layer"}
+
+
+async def test_a_hold_outlives_the_index_that_named_its_manifest(house):
+    async with house.shelf.database.begin() as connection:
+        await connection.execute(update(users).values(removed_tag_expiration_s=0))
+    child = await house.push_image(None, b"{}", b"layer")
+    await house.push("latest", index(child))
+    await house.delete("latest")
+    assert (await house.collect_until_nothing_waits()).manifests == 1
+    assert house.stored == {b"{}", b"layer"}
+    await house.pull(Digest.of(child))

@@ -244,6 +244,8 @@ class Uploads:
             repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            if not await store_blobs.delete_upload(connection, upload_row_id=upload.id):
+                raise UploadUnknown("blob upload unknown to registry")
             await store_blobs.lock_blob(connection, digest=digest)
             # Under the lock: what collects garbage could remove the bytes before their row is in.
             try:
@@ -265,8 +267,6 @@ class Uploads:
                 now=now,
                 lifetime=self.shelf.policy.hold_lifetime,
             )
-            if not await store_blobs.delete_upload(connection, upload_row_id=upload.id):
-                raise UploadUnknown("blob upload unknown to registry")
         return BlobRecord(repository=repository, digest=digest, size=progress.received)
 
     async def _forget(self, upload: UploadRecord) -> None:

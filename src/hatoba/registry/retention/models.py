@@ -69,6 +69,7 @@ class Family:
 class Collected:
     """What a collection did; added up over its steps."""
 
+    namespaces: int = 0
     repositories: int = 0
     tags: int = 0
     manifests: int = 0

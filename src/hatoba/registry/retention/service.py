@@ -6,7 +6,7 @@ within steps loses nothing but time. A blob is quarantined first; its bytes go l
 lock that a push of the same digest takes.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -38,8 +38,11 @@ class Collector:
     async def collect(self) -> Collected:
         """Do what has become due: deleted repositories, expired tags, quarantined blobs."""
         done = Collected()
+        namespaces = await self._mark_repositories()
         async for repository_id in self._pages(self._deleted_repositories):
             done.add(await self._empty_repository(repository_id))
+        for namespace_id in namespaces:
+            done.add(await self._purge_namespace(namespace_id))
         async for repository_id in self._pages(self._repositories_with_expired_tags):
             done.add(await self._collect_repository(repository_id))
         done.add(await self._delete_quarantined())
@@ -80,6 +83,7 @@ class Collector:
         if not done.is_empty:
             log.info(
                 event,
+                namespaces=done.namespaces,
                 repositories=done.repositories,
                 tags=done.tags,
                 manifests=done.manifests,
@@ -194,6 +198,22 @@ class Collector:
                 else:
                     step = await self._purge(connection, repository_id)
             done.add(step)
+
+    async def _mark_repositories(self) -> Sequence[int]:
+        """Delete the repositories of deleted namespaces; return those namespaces."""
+        async with self.shelf.database.read() as connection:
+            namespace_ids = await store_purge.deleted_namespace_ids(connection)
+        if namespace_ids:
+            async with self.shelf.database.begin() as connection:
+                await store_purge.mark_repositories(connection, namespace_ids=namespace_ids)
+        return namespace_ids
+
+    async def _purge_namespace(self, namespace_id: int) -> Collected:
+        async with self.shelf.database.begin() as connection:
+            is_gone = await store_purge.purge_namespace(
+                connection, namespace_id=namespace_id, dependents=self.dependents
+            )
+        return Collected(namespaces=int(is_gone))
 
     async def _purge(self, connection: AsyncConnection, repository_id: int) -> Collected:
         for upload in await store_purge.uploads_of(connection, repository_id=repository_id):
