@@ -63,6 +63,9 @@ def test_every_error_of_the_content_and_blob_rooms_has_a_row_of_its_own() -> Non
             assert leaf in WIRE or leaf in inside, leaf
 
 
-@pytest.mark.parametrize("kind", kinds.HatobaError.__subclasses__())
+KINDS = [kind for kind in vars(kinds).values() if isinstance(kind, type)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not kinds.HatobaError])
 def test_every_kind_has_a_status(kind) -> None:
     assert wire_of(kind("x")).status != 500
