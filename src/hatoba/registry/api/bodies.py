@@ -9,10 +9,18 @@ import re
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+from starlette.requests import Request
 
-from hatoba.registry.api.problems import BadRequest, PlainBadRequest, UnsupportedBody
+from hatoba.registry.api.problems import (
+    BadRequest,
+    BodyTooLarge,
+    PlainBadRequest,
+    UnsupportedBody,
+)
 
 Body = TypeVar("Body")
+MAXIMUM_BODY_BYTES: Final = 1 << 20
+"""The largest body that the API reads; the longest one that it knows holds a description."""
 
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _BOUND = re.compile(r"Expected `(?:int|float)` (>=|<=) (-?\d+)")
@@ -30,6 +38,20 @@ _TYPES: Final = {
 }
 
 
+async def read_body(request: Request) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        BodyTooLarge: it is longer than MAXIMUM_BODY_BYTES.
+    """
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAXIMUM_BODY_BYTES:
+            raise BodyTooLarge(f"A body may hold {MAXIMUM_BODY_BYTES} bytes at most.")
+    return bytes(content)
+
+
 def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
     """Read a body.
 
@@ -42,16 +64,37 @@ def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
         raise UnsupportedBody
     try:
         decoded = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlainBadRequest(
             "The browser (or proxy) sent a request that this server could not understand."
         ) from error
     if decoded is None:
         raise BadRequest("Missing JSON body")
+    if not _is_text_throughout(decoded):
+        raise BadRequest("Texts must be Unicode without NUL")
     try:
         return msgspec.convert(decoded, into, strict=True)
     except msgspec.ValidationError as error:
         raise BadRequest(_complaint(str(error), decoded, into)) from error
+
+
+def is_text(value: str) -> bool:
+    """Say whether a text can be stored: no NUL, and no half of a surrogate pair."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_text_throughout(decoded: Any) -> bool:
+    waiting = [decoded]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if not is_text(value):
+                return False
+        elif isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+    return True
 
 
 def _complaint(message: str, decoded: Any, into: Any) -> str:

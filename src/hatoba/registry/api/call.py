@@ -24,7 +24,7 @@ from hatoba.registry.access.scopes import Scope
 from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.accounts.errors import TooManyLogins
 from hatoba.registry.accounts.models import Account
-from hatoba.registry.api.bodies import parse_body
+from hatoba.registry.api.bodies import is_text, parse_body, read_body
 from hatoba.registry.api.problems import (
     BadParameter,
     FreshLoginRequired,
@@ -40,6 +40,8 @@ from hatoba.registry.web.sessions import Session, Sessions
 Body = TypeVar("Body")
 log = structlog.get_logger()
 
+LARGEST_NUMBER = (1 << 31) - 1
+"""The largest number in a query: what PostgreSQL's integers hold."""
 READ_ONLY_MESSAGE = (
     "System is currently read-only. Pulls will succeed but all write operations are currently"
     " suspended."
@@ -131,21 +133,26 @@ class Call:
         if text is None:
             return default
         try:
-            return int(text)
+            number = int(text)
         except ValueError as error:
             raise BadParameter(name=name, help_text=help_text) from error
+        if abs(number) > LARGEST_NUMBER:
+            raise BadParameter(name=name, help_text=help_text)
+        return number
 
     async def body(self, into: type[Body]) -> Body:
         """Return the JSON body."""
-        raw = await self.request.body()
+        raw = await read_body(self.request)
         content_type = self.request.headers.get("content-type", "")
         return parse_body(raw, content_type=content_type, into=into)
 
     async def optional_body(self, into: type[Body]) -> Body:
         """Return the JSON body; an empty object where none was sent."""
-        if not await self.request.body():
+        raw = await read_body(self.request)
+        if not raw:
             return parse_body(b"{}", content_type="application/json", into=into)
-        return await self.body(into)
+        content_type = self.request.headers.get("content-type", "")
+        return parse_body(raw, content_type=content_type, into=into)
 
     def require_fresh_login(self) -> None:
         """Do nothing for a token or a login of the last minutes.
@@ -201,6 +208,7 @@ async def serve(row: Row, request: Request) -> Response:
         refusal = _refuse(call, row)
         if refusal is not None:
             return refusal
+        _check_texts(request)
         await _permit(call, row)
         if row.is_fresh:
             call.require_fresh_login()
@@ -217,6 +225,19 @@ async def serve(row: Row, request: Request) -> Response:
             log.debug("call refused", path=request.url.path, reason=type(error).__name__)
         return answer(error, base_url=base_url, extra=extra)
     return result if isinstance(result, Response) else JSONResponse(result)
+
+
+def _check_texts(request: Request) -> None:
+    """Do nothing where path and query can be looked up in the database.
+
+    Raises:
+        HiddenNotFound, BadParameter: they hold what no name can.
+    """
+    if not is_text(request.scope["path"]):
+        raise HiddenNotFound("No name holds such a character")
+    for name, value in request.query_params.multi_items():
+        if not is_text(value):
+            raise BadParameter(name=name, help_text="Texts must be Unicode without NUL")
 
 
 def _refuse(call: Call, row: Row) -> Response | None:

@@ -12,8 +12,8 @@ from hatoba.kernel.errors import Conflict, InvalidInput
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.access.scopes import FIRST_TOKEN_SCOPES
 from hatoba.registry.accounts.errors import NonEmptyDatabase
-from hatoba.registry.api.bodies import parse_body
-from hatoba.registry.api.problems import UnsupportedBody
+from hatoba.registry.api.bodies import parse_body, read_body
+from hatoba.registry.api.problems import BodyTooLarge, UnsupportedBody
 from hatoba.registry.audit.models import Actor
 from hatoba.registry.rooms import Rooms
 from hatoba.registry.web.identify import client_address
@@ -35,13 +35,13 @@ async def initialize(request: Request) -> Response:
     sessions: Sessions = request.app.state.sessions
     try:
         wanted = parse_body(
-            await request.body(),
+            await read_body(request),
             content_type=request.headers.get("content-type", ""),
             into=FirstUserIn,
         )
         await rooms.users.require_empty()
-    except (InvalidInput, NonEmptyDatabase) as error:
-        status = 415 if isinstance(error, UnsupportedBody) else 400
+    except (InvalidInput, NonEmptyDatabase, BodyTooLarge) as error:
+        status = {UnsupportedBody: 415, BodyTooLarge: 413}.get(type(error), 400)
         return JSONResponse({"message": error.message}, status_code=status)
     try:
         account = await rooms.users.create_first(

@@ -48,6 +48,10 @@ class UnsupportedBody(InvalidInput):
         )
 
 
+class BodyTooLarge(TooLarge):
+    """A body that is longer than the API reads."""
+
+
 class BadParameter(InvalidInput):
     """A query parameter of the wrong type; the help text is the message."""
 

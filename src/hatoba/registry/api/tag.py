@@ -21,6 +21,8 @@ FILTER_HELP = (
     "Unsupported syntax for filter_tag_name. Expected <operation>:<tag_name> where"
     " <operation>can be 'like' or 'eq'."
 )
+LAST_MOMENT_MS = 253_402_300_800_000
+"""The end of the year 9999."""
 TAG_RULE = (
     'Invalid tag: must match [A-Za-z0-9_.-], NOT start with "." or "-", and can contain 1-128'
     " characters"
@@ -98,6 +100,13 @@ def _tag_name(call: Call) -> TagName:
         raise reject(TAG_RULE) from error
 
 
+def _end_ms(call: Call, expiration: float) -> int:
+    """Return when a tag shall end: later than now, and within the years that dates have."""
+    if not milliseconds(call.rooms.clock.now()) < expiration * 1000 < LAST_MOMENT_MS:
+        raise reject("The browser (or proxy) sent a request that this server could not understand.")
+    return round(expiration * 1000)
+
+
 def _require_writable(call: Call) -> None:
     state = call.repository.state
     if state is not RepositoryState.NORMAL:
@@ -110,11 +119,7 @@ async def put_tag(call: Call) -> Response:
     tag, place = _tag_name(call), tag_place(call.repository)
     _require_writable(call)
     if wanted.expiration is not UNSET:
-        end_ms = None if wanted.expiration is None else round(wanted.expiration * 1000)
-        if end_ms is not None and end_ms <= milliseconds(call.rooms.clock.now()):
-            raise reject(
-                "The browser (or proxy) sent a request that this server could not understand."
-            )
+        end_ms = None if wanted.expiration is None else _end_ms(call, wanted.expiration)
         await call.rooms.tagging.expire(place, tag=tag, end_ms=end_ms, actor=call.identity.actor)
     if wanted.manifest_digest is not UNSET:
         await call.rooms.tagging.point(

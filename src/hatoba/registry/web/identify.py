@@ -69,7 +69,7 @@ def parse_basic(header: str) -> tuple[str, str]:
     except (binascii.Error, ValueError) as error:
         raise InvalidCredentials("Specified credentials are invalid") from error
     username, colon, password = decoded.partition(":")
-    if not colon:
+    if not colon or "\0" in decoded:
         raise InvalidCredentials("Specified credentials are invalid")
     return username, password
 
