@@ -1,5 +1,6 @@
 import pytest
 
+from hatoba.registry.access import tokens
 from hatoba.registry.access.errors import InvalidRegistryToken
 from hatoba.registry.access.models import Identity
 from hatoba.registry.access.scopes import Scope, parse_scopes
@@ -57,6 +58,20 @@ async def test_an_expired_token_is_refused_from_memory_too(console, clock):
     clock.advance(hours=1, minutes=1)
     with pytest.raises(InvalidRegistryToken, match="expired"):
         await console.rooms.verifier.verify(token)
+
+
+async def test_a_token_in_use_is_remembered_longer_than_one_that_is_not(console, monkeypatch):
+    monkeypatch.setattr(tokens, "REMEMBERED_TOKENS", 2)
+    verifier = console.rooms.verifier
+    busy, idle, new = [
+        await console.rooms.issuer.issue(
+            Identity(), audience=HOST, grants=[Grant(name=name, actions=())]
+        )
+        for name in ("a/busy", "a/idle", "a/new")
+    ]
+    for token in (busy, idle, busy, new):
+        await verifier.verify(token)
+    assert set(verifier._verified) == {busy, new}
 
 
 async def test_a_token_for_somebody_else_is_refused(console):

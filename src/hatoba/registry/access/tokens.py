@@ -134,6 +134,7 @@ class TokenVerifier:
             if claims.expires_at + SKEW_SECONDS <= now:
                 del self._verified[token]
                 raise InvalidRegistryToken("Token has expired")
+            self._verified.move_to_end(token)
             return claims
         claims = self._read(await self._open(token), now=now)
         self._verified[token] = claims
