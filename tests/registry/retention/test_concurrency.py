@@ -16,7 +16,7 @@ from hatoba.registry.retention.service import Collector
 from hatoba.sql.engine import open_database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
-PUSHERS, PUSHES = 4, 12
+PUSHERS, PUSHES, MOST_PUSHES = 4, 12, 300
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ async def test_nothing_pushed_is_lost_while_everything_around_is_collected(house
     async def push(number):
         name, tag = NAMES[number % len(NAMES)], f"tag{number}"
         acknowledged = None
-        for turn in range(PUSHES):
+        for turn in range(MOST_PUSHES):
+            if turn >= PUSHES and all(done.values()):
+                break
             blobs = [b"{}", f"layer {turn % 3}".encode(), f"own {number} {turn % 2}".encode()]
             try:
                 acknowledged = await house.push_image(tag, *blobs, name=name)
@@ -116,6 +118,29 @@ async def test_a_push_under_way_keeps_what_it_found(house, collectors):
         )
         assert (await collectors[1].collect()).manifests == 0
     await house.point("latest", content)
+    await collectors[1].collect_everything()
+    assert (await house.pull("latest")).content == content
+    assert house.stored == {b"{}", b"layer"}
+
+
+async def test_a_push_is_not_robbed_between_finding_and_naming(house, collectors):
+    """A push found the manifest and waits for the lock of its tag when the collector comes."""
+    content = await house.push_image("old", b"{}", b"layer")
+    await house.delete("old")
+    house.clock.elapsed += TIME_MACHINE
+    place = await house.place()
+    async with house.shelf.database.begin() as connection:
+        await connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+            {"key": f"tag:{place.repository_id}:latest"},
+        )
+        push = asyncio.create_task(house.push("latest", content))
+        waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        async with asyncio.timeout(20):
+            while not (await connection.execute(waiting)).scalar_one():
+                await connection.execute(text("SELECT pg_sleep(0.01)"))
+        assert (await collectors[1].collect()).manifests == 0
+    await push
     await collectors[1].collect_everything()
     assert (await house.pull("latest")).content == content
     assert house.stored == {b"{}", b"layer"}
