@@ -186,7 +186,7 @@ def test_what_was_written_of_a_pod_before_a_stop_does_not_count():
 
 
 def namespace(**metadata: object) -> Namespace:
-    return Namespace.from_dict({"metadata": {"name": "n", "uid": "1", **metadata}})
+    return Namespace.from_dict({"metadata": {"name": "n", "uid": "1", **metadata}})  # type: ignore[return-value]  # the library returns its base class
 
 
 def test_bookkeeping_and_status_are_no_change_but_labels_are():
