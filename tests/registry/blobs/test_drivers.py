@@ -1,10 +1,12 @@
 """All drivers against the suite, and what only the filesystem promises."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.suites import blobs as suite
 
+from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
@@ -66,3 +68,22 @@ async def test_a_truncated_file_is_an_error_not_a_short_answer(tmp_path: Path) -
 
 def test_digest_paths_differ_by_algorithm() -> None:
     assert Digest.of(b"a").hex != Digest.of(b"a", "sha512").hex
+
+
+async def test_other_files_are_no_blobs(tmp_path: Path) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    digest = await suite.put(driver, b"x")
+    (tmp_path / "sha256" / digest.hex[:2] / "zz-left-by-somebody").write_bytes(b"?")
+    (tmp_path / "sha256" / ".snapshot").mkdir()
+    assert [blob.digest async for blob in driver.list_blobs()] == [digest]
+
+
+async def test_a_sweep_leaves_an_upload_that_is_written_to(tmp_path: Path) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    later = SystemClock().now() + timedelta(hours=1)
+    async with driver.upload("one") as writer:
+        await writer.begin(0)
+        await writer.write(b"abc")
+        assert await driver.sweep_uploads(before=later) == 0
+        await writer.commit(Digest.of(b"abc"))
+    assert (await driver.stat(Digest.of(b"abc"))).size == 3

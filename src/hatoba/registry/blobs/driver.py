@@ -8,6 +8,7 @@ the caller: a driver hashes nothing and trusts nobody but its caller.
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from hatoba.kernel.digests import Digest
@@ -42,10 +43,16 @@ class UploadBusy(Conflict):
 
 
 class UploadWriter(Protocol):
-    """Writes to one upload, alone."""
+    """Writes to one upload.
 
-    async def begin(self, offset: int) -> None:
+    The order of a request is `begin`, any number of `write`, then either `sync`, whose answer the
+    caller stores together with the offset, or `prepare` and `commit`.
+    """
+
+    async def begin(self, offset: int, state: str | None = None) -> None:
         """Go to `offset` and drop what lies behind it: it was never acknowledged.
+
+        `state` is what the `sync` at this offset returned, maybe in another process.
 
         Raises:
             UploadMissing: fewer than `offset` bytes are there.
@@ -54,16 +61,24 @@ class UploadWriter(Protocol):
     async def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
 
-    async def sync(self) -> None:
-        """Make what was written durable."""
+    async def sync(self) -> str | None:
+        """Make what was written durable; return what another `begin` needs to go on (JSON)."""
 
     def read(self) -> AsyncIterator[bytes]:
         """Yield everything from the start, for hashing it again."""
 
+    async def prepare(self, digest: Digest) -> None:
+        """Do what takes long about the `commit` to come; nothing becomes visible yet.
+
+        Called once the digest is proven and nothing more will be written, outside of any
+        transaction, so that `commit` is short.
+        """
+
     async def commit(self, digest: Digest) -> None:
         """Make everything written the blob `digest`, durably.
 
-        Bytes that were there before are replaced: those written now are proven.
+        Bytes that were there before are replaced: those written now are proven. The upload is
+        used up; where the caller's transaction fails afterwards, it may be missing.
 
         Raises:
             UploadMissing: it was discarded meanwhile.
@@ -71,7 +86,7 @@ class UploadWriter(Protocol):
 
 
 class BlobReader(Protocol):
-    """An open blob; it stays readable while open, even when the blob is deleted."""
+    """An open blob; a read that has begun goes on to its end, even when the blob is deleted."""
 
     @property
     def size(self) -> int:
@@ -85,7 +100,10 @@ class BlobDriver(Protocol):
     """A place where blobs are kept. All drivers pass `tests/suites/blobs.py`."""
 
     def upload(self, upload: str) -> AbstractAsyncContextManager[UploadWriter]:
-        """Open an upload for writing, creating it; nobody else can meanwhile.
+        """Open an upload for writing, creating it.
+
+        Nobody else in this process can meanwhile. Where other processes can, what they write
+        harms nothing that was acknowledged: whose offset is stored first goes on.
 
         Raises:
             UploadBusy: somebody else is writing to it.
@@ -93,6 +111,12 @@ class BlobDriver(Protocol):
 
     async def discard(self, upload: str) -> None:
         """Forget an upload; idempotent."""
+
+    async def sweep_uploads(self, *, before: datetime) -> int:
+        """Drop what uploads left behind before a moment; return how many things went.
+
+        For what no `discard` reaches: bytes of a process that was killed.
+        """
 
     async def stat(self, digest: Digest) -> BlobStat:
         """Describe a blob.
@@ -106,6 +130,20 @@ class BlobDriver(Protocol):
 
         Raises:
             BlobMissing: there is none.
+        """
+
+    def list_blobs(self, *, after: Digest | None = None) -> AsyncIterator[BlobStat]:
+        """Yield every blob in the order of digests, beginning behind `after`.
+
+        Blobs that come or go meanwhile may or may not be among them.
+        """
+
+    async def direct_url(self, digest: Digest) -> str | None:
+        """Return a URL at which anybody may GET the blob for a short while.
+
+        None where there is none to have and bytes go through the registry. The URL is a
+        credential: it goes to the client and nowhere else. Whether the blob is there is not
+        looked at.
         """
 
     async def delete(self, digest: Digest) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -17,7 +18,7 @@ from uuid import uuid4
 
 from typing_extensions import override
 
-from hatoba.kernel.digests import Digest
+from hatoba.kernel.digests import HEX_LENGTH, Digest
 from hatoba.registry.blobs.driver import (
     READ_BYTES,
     BlobDriver,
@@ -53,7 +54,7 @@ class FileWriter(UploadWriter):
             os.close(self._handle)
 
     @override
-    async def begin(self, offset: int) -> None:
+    async def begin(self, offset: int, state: str | None = None) -> None:
         with _translated():
             if os.fstat(self._handle).st_size < offset:
                 raise UploadMissing(f"the upload is shorter than {offset}")
@@ -66,15 +67,22 @@ class FileWriter(UploadWriter):
             await asyncio.to_thread(self._write_blocking, data)
 
     @override
-    async def sync(self) -> None:
+    async def sync(self) -> str | None:
         with _translated():
             await asyncio.to_thread(self._sync_blocking)
+        return None
 
     @override
     async def read(self) -> AsyncIterator[bytes]:
         reader = FileReader(self._handle, os.fstat(self._handle).st_size)
         async for data in reader.read(start=0, end=reader.size):
             yield data
+
+    @override
+    async def prepare(self, digest: Digest) -> None:
+        # Committing syncs, too; little is done sooner than a thread is reached.
+        if os.fstat(self._handle).st_size > READ_BYTES:
+            await self.sync()
 
     @override
     async def commit(self, digest: Digest) -> None:
@@ -165,6 +173,33 @@ class FilesystemBlobs(BlobDriver):
             await asyncio.to_thread(self._upload_path(upload).unlink, missing_ok=True)
 
     @override
+    async def sweep_uploads(self, *, before: datetime) -> int:
+        with _translated():
+            return await asyncio.to_thread(self._sweep_blocking, before.timestamp())
+
+    @override
+    async def list_blobs(self, *, after: Digest | None = None) -> AsyncIterator[BlobStat]:
+        for algorithm in sorted(HEX_LENGTH):
+            if after is not None and algorithm < after.algorithm:
+                continue
+            first = after.hex if after is not None and algorithm == after.algorithm else ""
+            root = self._directory / algorithm
+            with _translated():
+                shelves = await asyncio.to_thread(_names_blocking, root)
+            for shelf in shelves:
+                if shelf < first[:2]:
+                    continue
+                with _translated():
+                    found = await asyncio.to_thread(_sizes_blocking, root / shelf)
+                for name, size in found:
+                    if name > first and len(name) == HEX_LENGTH[algorithm]:
+                        yield BlobStat(digest=Digest(algorithm, name), size=size)
+
+    @override
+    async def direct_url(self, digest: Digest) -> str | None:
+        return None
+
+    @override
     async def stat(self, digest: Digest) -> BlobStat:
         try:
             with _translated():
@@ -209,6 +244,22 @@ class FilesystemBlobs(BlobDriver):
         except FileNotFoundError as error:
             raise missing from error
 
+    def _sweep_blocking(self, before: float) -> int:
+        swept = 0
+        for name in _names_blocking(self._uploads):
+            path = self._uploads / name
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except (FileNotFoundError, IsADirectoryError):
+                continue
+            try:
+                if os.fstat(handle).st_mtime < before and _is_free(handle):
+                    path.unlink(missing_ok=True)
+                    swept += 1
+            finally:
+                os.close(handle)
+        return swept
+
     def _check_blocking(self) -> None:
         probe = self._uploads / f"_verify-{uuid4()}"
         self._uploads.mkdir(parents=True, exist_ok=True)
@@ -230,6 +281,34 @@ def _open_locked_blocking(path: Path) -> int:
         os.close(handle)
         raise UploadBusy("another request is writing to this upload") from error
     return handle
+
+
+def _is_free(handle: int) -> bool:
+    """Tell whether nobody writes; a file of the past that is written to is none of the past."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _names_blocking(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted; none where it does not exist."""
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sizes_blocking(directory: Path) -> list[tuple[str, int]]:
+    """Return names and sizes of the files in a directory, sorted by name."""
+    sizes = []
+    for name in _names_blocking(directory):
+        try:
+            sizes.append((name, (directory / name).stat().st_size))
+        except FileNotFoundError:
+            continue
+    return sizes
 
 
 def _sync_directory(path: Path) -> None:

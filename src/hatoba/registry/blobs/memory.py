@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from typing_extensions import override
 
+from hatoba.kernel.clock import Clock, SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import (
     READ_BYTES,
@@ -28,7 +30,7 @@ class MemoryWriter(UploadWriter):
     store: "MemoryBlobs"
 
     @override
-    async def begin(self, offset: int) -> None:
+    async def begin(self, offset: int, state: str | None = None) -> None:
         if len(self.content) < offset:
             raise UploadMissing(f"the upload is shorter than {offset}")
         del self.content[offset:]
@@ -36,14 +38,19 @@ class MemoryWriter(UploadWriter):
     @override
     async def write(self, data: bytes | memoryview) -> None:
         self.content += data
+        self.store.touched[self.name] = self.store.clock.now()
 
     @override
-    async def sync(self) -> None:
-        """Memory is as durable as it gets."""
+    async def sync(self) -> str | None:
+        return None
 
     @override
     async def read(self) -> AsyncIterator[bytes]:
         yield bytes(self.content)
+
+    @override
+    async def prepare(self, digest: Digest) -> None:
+        """Nothing takes long."""
 
     @override
     async def commit(self, digest: Digest) -> None:
@@ -75,7 +82,9 @@ class MemoryBlobs(BlobDriver):
 
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
+    touched: dict[str, datetime] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    clock: Clock = field(default_factory=SystemClock)
 
     @override
     @asynccontextmanager
@@ -83,6 +92,7 @@ class MemoryBlobs(BlobDriver):
         if upload in self.busy:
             raise UploadBusy("another request is writing to this upload")
         self.busy.add(upload)
+        self.touched[upload] = self.clock.now()
         try:
             yield MemoryWriter(upload, self.uploads.setdefault(upload, bytearray()), self)
         finally:
@@ -91,6 +101,23 @@ class MemoryBlobs(BlobDriver):
     @override
     async def discard(self, upload: str) -> None:
         self.uploads.pop(upload, None)
+
+    @override
+    async def sweep_uploads(self, *, before: datetime) -> int:
+        old = [name for name in self.uploads if self.touched[name] < before]
+        for name in old:
+            del self.uploads[name]
+        return len(old)
+
+    @override
+    async def list_blobs(self, *, after: Digest | None = None) -> AsyncIterator[BlobStat]:
+        for digest in sorted(self.blobs):
+            if after is None or digest > after:
+                yield BlobStat(digest=digest, size=len(self.blobs[digest]))
+
+    @override
+    async def direct_url(self, digest: Digest) -> str | None:
+        return None
 
     @override
     async def stat(self, digest: Digest) -> BlobStat:

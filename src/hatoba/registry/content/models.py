@@ -91,6 +91,7 @@ class UploadRecord:
     repository_id: int
     received: int
     hash_state: str | None
+    storage_state: str | None
     chunks: int
 
 

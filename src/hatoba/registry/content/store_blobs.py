@@ -152,26 +152,41 @@ async def find_upload(
         repository_id=row.repository_id,
         received=row.byte_count,
         hash_state=row.sha_state,
+        storage_state=row.storage_metadata,
         chunks=row.chunk_count,
     )
 
 
 async def advance_upload(
-    connection: AsyncConnection, upload: UploadRecord, *, received: int, hash_state: str | None
+    connection: AsyncConnection,
+    upload: UploadRecord,
+    *,
+    received: int,
+    hash_state: str | None,
+    storage_state: str | None,
 ) -> bool:
     """Acknowledge bytes; False when the upload has gone or moved meanwhile."""
     done = await connection.execute(
         update(blob_uploads)
         .where(blob_uploads.c.id == upload.id, blob_uploads.c.byte_count == upload.received)
-        .values(byte_count=received, sha_state=hash_state, chunk_count=upload.chunks + 1)
+        .values(
+            byte_count=received,
+            sha_state=hash_state,
+            storage_metadata=storage_state or "{}",
+            chunk_count=upload.chunks + 1,
+        )
     )
     return done.rowcount == 1
 
 
-async def delete_upload(connection: AsyncConnection, *, upload_row_id: int) -> bool:
-    """Forget an upload; False when it was gone already."""
-    done = await connection.execute(delete(blob_uploads).where(blob_uploads.c.id == upload_row_id))
-    return done.rowcount == 1
+async def delete_upload(
+    connection: AsyncConnection, *, upload_row_id: int, received: int | None = None
+) -> bool:
+    """Forget an upload; False when it was gone already, or stands at other than `received`."""
+    statement = delete(blob_uploads).where(blob_uploads.c.id == upload_row_id)
+    if received is not None:
+        statement = statement.where(blob_uploads.c.byte_count == received)
+    return (await connection.execute(statement)).rowcount == 1
 
 
 async def old_uploads(

@@ -8,6 +8,7 @@ disk; a digest is believed only after every byte under it was hashed here.
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -30,6 +31,9 @@ from hatoba.registry.content.shelf import Shelf
 
 BATCH_BYTES: Final = 1 << 20
 """How much is hashed and written at once: one hop to a thread per MiB."""
+
+SWEEP_MARGIN: Final = timedelta(hours=6)
+"""By how much the clocks of storage and registry may differ."""
 
 log = structlog.get_logger()
 
@@ -113,8 +117,9 @@ class Uploads:
             await self._receive(progress, chunks=chunks)
             if length is not None and progress.received - upload.received != length:
                 raise RangeNotSatisfiable(received=upload.received)
-            await writer.sync()
-            await self._acknowledge(upload, progress=progress)
+            await self._acknowledge(
+                name, upload=upload, progress=progress, storage_state=await writer.sync()
+            )
             return progress.received
 
     async def finish_upload(
@@ -165,6 +170,18 @@ class Uploads:
             await self.shelf.blobs.discard(row.uuid)
         return len(rows)
 
+    async def sweep_uploads(self) -> int:
+        """Drop what killed processes left in the storage; return how many things went.
+
+        A row is forgotten after the lifetime of an upload, so bytes that are older than that by
+        a margin for clocks that differ have none.
+        """
+        before = self.shelf.clock.now() - self.shelf.policy.upload_lifetime - SWEEP_MARGIN
+        swept = await self.shelf.blobs.sweep_uploads(before=before)
+        if swept:
+            log.info("left-over uploads swept", count=swept)
+        return swept
+
     async def _current(
         self, name: RepositoryName, *, upload_id: str, start: int | None
     ) -> UploadRecord:
@@ -181,7 +198,7 @@ class Uploads:
 
     async def _continue(self, upload: UploadRecord, *, writer: UploadWriter) -> _Progress:
         try:
-            await writer.begin(upload.received)
+            await writer.begin(upload.received, upload.storage_state)
         except UploadMissing as error:
             raise UploadUnknown("the bytes of this upload are lost") from error
         if upload.received == 0:
@@ -212,16 +229,26 @@ class Uploads:
         )
         progress.received += len(data)
 
-    async def _acknowledge(self, upload: UploadRecord, *, progress: _Progress) -> None:
+    async def _acknowledge(
+        self,
+        name: RepositoryName,
+        *,
+        upload: UploadRecord,
+        progress: _Progress,
+        storage_state: str | None,
+    ) -> None:
         async with self.shelf.database.begin() as connection:
             moved = await store_blobs.advance_upload(
                 connection,
                 upload,
                 received=progress.received,
                 hash_state=state_of(progress.hasher),
+                storage_state=storage_state,
             )
         if not moved:
-            raise UploadUnknown("blob upload unknown to registry")
+            # Somebody else went on with it, or it has ended.
+            present = await self.find_upload(name, upload_id=upload.upload_id)
+            raise RangeNotSatisfiable(received=present.received)
 
     @staticmethod
     async def _digest(progress: _Progress, *, algorithm: str) -> Digest:
@@ -237,15 +264,16 @@ class Uploads:
         self, name: RepositoryName, *, upload: UploadRecord, digest: Digest, progress: _Progress
     ) -> BlobRecord:
         now = self.shelf.clock.now()
-        if progress.received > BATCH_BYTES:
-            # What takes long happens before the transaction, which others may wait for.
-            await progress.writer.sync()
+        # What takes long happens before the transaction, which others may wait for.
+        await progress.writer.prepare(digest)
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            if not await store_blobs.delete_upload(connection, upload_row_id=upload.id):
-                raise UploadUnknown("blob upload unknown to registry")
+            if not await store_blobs.delete_upload(
+                connection, upload_row_id=upload.id, received=upload.received
+            ):
+                raise UploadUnknown("another request went on with this upload, or ended it")
             await store_blobs.lock_blob(connection, digest=digest)
             # Under the lock: what collects garbage could remove the bytes before their row is in.
             try:

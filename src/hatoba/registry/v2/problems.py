@@ -25,7 +25,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.kernel.names import MalformedName, MalformedTag
 from hatoba.oci.descriptors import MalformedManifest
 from hatoba.oci.manifests import ManifestTooLarge, UnknownManifestType
-from hatoba.registry.blobs.driver import UploadBusy
+from hatoba.registry.blobs.driver import UploadBusy, UploadMissing
 from hatoba.registry.content import errors
 from hatoba.registry.v2.messages import BodyTooLarge, Headers, Reply, RequestInvalid, json_reply
 
@@ -99,6 +99,7 @@ WIRE: Final[dict[type[HatobaError], Wire]] = {
     ManifestTooLarge: Wire(413, "SIZE_INVALID"),
     UploadRefused: Wire(400, "BLOB_UPLOAD_INVALID", "blob upload invalid"),
     UploadBusy: Wire(409, "BLOB_UPLOAD_INVALID"),
+    UploadMissing: Wire(404, "BLOB_UPLOAD_UNKNOWN"),
     errors.RepositoryUnknown: Wire(404, "NAME_UNKNOWN"),
     errors.ManifestUnknown: Wire(404, "MANIFEST_UNKNOWN"),
     errors.TagUnknown: Wire(404, "MANIFEST_UNKNOWN"),

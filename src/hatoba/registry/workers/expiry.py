@@ -1,4 +1,4 @@
-"""Duty: forget uploads that nobody continued and holds that have run out."""
+"""Duty: forget uploads that nobody continued, what they left, and holds that have run out."""
 
 from datetime import timedelta
 
@@ -11,5 +11,6 @@ def expiry_duties(uploads: Uploads, holdings: Holdings) -> list[Duty]:
     """Return the duties."""
     return [
         Duty(name="blobuploadcleanup", interval=timedelta(hours=1), run=uploads.expire_uploads),
+        Duty(name="storagecleanup", interval=timedelta(hours=6), run=uploads.sweep_uploads),
         Duty(name="uploadedblobcleanup", interval=timedelta(hours=1), run=holdings.expire_holds),
     ]
