@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx2
 import yaml
@@ -23,10 +24,12 @@ from tests.recorded.quay.verdicts import NOT_BUILT, UNSENT, in_scope, purpose
 
 from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
-from hatoba.kernel.clock import FixedClock, SystemClock
+from hatoba.kernel.clock import FixedClock
 from hatoba.registry.api.app import ROWS
 from hatoba.registry.app import make_application, open_services
 
+RECORDED_AT = datetime(2026, 11, 23, 19, 28, tzinfo=UTC)
+"""Bodies name moments that were to come then."""
 ROUTES = [Route(row.path, lambda request: None, methods=[row.method]) for row in ROWS]
 OTHER_PATHS = ("/v2/", "/csrf_token", "/api/v1/user/initialize", "/v1/_ping")
 
@@ -98,7 +101,7 @@ class Replay:
     def __init__(self, *, uri, storage):
         self.uri, self.storage = uri, storage
         self.actors, self.known, self.outcome, self.pages = Actors(), {}, Outcome(), {}
-        self.clock = FixedClock(SystemClock().now())
+        self.clock = FixedClock(RECORDED_AT)
 
     def substitute(self, text):
         """Put our identifiers in place of theirs."""
