@@ -16,6 +16,8 @@ EXPIRES_AFTER: Final = "quay.expires-after"
 LARGEST_CONFIG_BYTES: Final = 1 << 20
 MAXIMUM_LABELS: Final = 500
 MAXIMUM_KEY_LENGTH: Final = 255
+MAXIMUM_LIFETIME: Final = timedelta(weeks=52_000)
+"""About a thousand years; a longer wish could name a moment that no calendar has."""
 _CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
 
@@ -57,9 +59,10 @@ def lifetime_of(labels: dict[str, str]) -> timedelta | None:
     if wish is None:
         return None
     try:
-        return parse_duration(wish.strip()) or None
+        lifetime = parse_duration(wish.strip())
     except (ValueError, OverflowError):
         return None
+    return lifetime if timedelta() < lifetime <= MAXIMUM_LIFETIME else None
 
 
 def media_type_of(value: str) -> str:
