@@ -21,9 +21,10 @@ from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import Caller
 from hatoba.registry.content.resolver import SqlTagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
+from hatoba.registry.content.tagging import Tagging, TagPlace
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
-from hatoba.registry.rooms import open_rooms
+from hatoba.registry.rooms import Rooms, open_rooms
 
 NAME = RepositoryName.parse("someone/app")
 CALLER = Caller(actor=Actor(), username=None, user_agent="test")
@@ -43,6 +44,21 @@ class Room:
     uploads: Uploads
     holdings: Holdings
     listings: Listings
+    rooms: Rooms
+
+    @property
+    def tagging(self) -> Tagging:
+        return self.rooms.tagging
+
+    async def place(self) -> TagPlace:
+        found = await self.rooms.repositories.find("someone", "app")
+        assert found is not None
+        return TagPlace(
+            repository_id=found.id,
+            namespace_id=found.namespace.id,
+            namespace="someone",
+            name="app",
+        )
 
     async def push_blob(self, content: bytes) -> Digest:
         digest = Digest.of(content)
@@ -109,4 +125,5 @@ async def room(database):
         uploads=Uploads(shelf=shelf),
         holdings=Holdings(shelf=shelf),
         listings=Listings(shelf=shelf),
+        rooms=rooms,
     )

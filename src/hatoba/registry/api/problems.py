@@ -24,6 +24,7 @@ from hatoba.kernel.errors import (
 )
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.accounts.errors import RobotUnknown, TeamUnknown
+from hatoba.registry.content.errors import TagImmutable
 
 
 class BadRequest(InvalidInput):
@@ -94,6 +95,7 @@ FORMS: Final[dict[type[HatobaError], Form]] = {
     BadParameter: Form(400),
     FreshLoginRequired: Form(401, "fresh_login_required"),
     ScannerFailed: Form(520, "downstream_issue"),
+    TagImmutable: Form(409, "tag_immutable"),
     RobotUnknown: Form(400),
     TeamUnknown: Form(400),
     InvalidInput: Form(400),

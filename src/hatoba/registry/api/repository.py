@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import JSONResponse, Response
 
 from hatoba.kernel.clock import from_milliseconds, rfc1123
+from hatoba.kernel.errors import Unavailable
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.registry.access.errors import PermissionDenied
 from hatoba.registry.access.models import Role
@@ -147,6 +148,21 @@ def tag_place(repository: Repository) -> TagPlace:
         namespace=repository.namespace.username,
         name=repository.name,
     )
+
+
+class RepositoryReadOnly(Unavailable):
+    """The repository takes no changes in its state."""
+
+
+def require_writable(call: Call) -> None:
+    """Do nothing where tags and labels may be changed by people.
+
+    Raises:
+        RepositoryReadOnly: the repository's state forbids it.
+    """
+    state = call.repository.state
+    if state is not RepositoryState.NORMAL:
+        raise RepositoryReadOnly(f"Repository is in read only or mirror mode: {state.value}")
 
 
 def _tag_view(tag: TagView) -> JsonObject:

@@ -5,14 +5,12 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import JSONResponse, Response
 
 from hatoba.kernel.clock import from_milliseconds, milliseconds, rfc1123
-from hatoba.kernel.errors import Unavailable
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.kernel.names import MalformedTag, TagName, parse_tag
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.problems import BadRequest
-from hatoba.registry.api.repository import tag_place
-from hatoba.registry.content.models import RepositoryState
-from hatoba.registry.content.tagging import TagFilter, TagView
+from hatoba.registry.api.repository import require_writable, tag_place
+from hatoba.registry.content.tagging import TagChange, TagFilter, TagView
 
 MAXIMUM_LIMIT = 100
 LIMIT_HELP = "Limit to the number of results to return per page. Max 100."
@@ -27,10 +25,6 @@ TAG_RULE = (
     'Invalid tag: must match [A-Za-z0-9_.-], NOT start with "." or "-", and can contain 1-128'
     " characters"
 )
-
-
-class RepositoryReadOnly(Unavailable):
-    """The repository takes no changes in its state."""
 
 
 def _view(tag: TagView) -> JsonObject:
@@ -100,37 +94,32 @@ def _tag_name(call: Call) -> TagName:
         raise reject(TAG_RULE) from error
 
 
-def _end_ms(call: Call, expiration: float) -> int:
+def _end_ms(call: Call, expiration: float | UnsetType | None) -> int | None:
     """Return when a tag shall end: later than now, and within the years that dates have."""
+    if expiration is None or expiration is UNSET:
+        return None
     if not milliseconds(call.rooms.clock.now()) < expiration * 1000 < LAST_MOMENT_MS:
         raise reject("The browser (or proxy) sent a request that this server could not understand.")
     return round(expiration * 1000)
-
-
-def _require_writable(call: Call) -> None:
-    state = call.repository.state
-    if state is not RepositoryState.NORMAL:
-        raise RepositoryReadOnly(f"Repository is in read only or mirror mode: {state.value}")
 
 
 async def put_tag(call: Call) -> Response:
     """Quay API: PUT .../tag/<tag>: moves a tag, or changes when it ends."""
     wanted = await call.body(TagIn)
     tag, place = _tag_name(call), tag_place(call.repository)
-    _require_writable(call)
-    if wanted.expiration is not UNSET:
-        end_ms = None if wanted.expiration is None else _end_ms(call, wanted.expiration)
-        await call.rooms.tagging.expire(place, tag=tag, end_ms=end_ms, actor=call.identity.actor)
-    if wanted.manifest_digest is not UNSET:
-        await call.rooms.tagging.point(
-            place, tag=tag, digest=wanted.manifest_digest, actor=call.identity.actor
-        )
+    require_writable(call)
+    change = TagChange(
+        digest=None if wanted.manifest_digest is UNSET else wanted.manifest_digest,
+        sets_end=wanted.expiration is not UNSET,
+        end_ms=_end_ms(call, wanted.expiration),
+    )
+    await call.rooms.tagging.change(place, tag=tag, change=change, actor=call.identity.actor)
     return JSONResponse("Updated", status_code=201)
 
 
 async def delete_tag(call: Call) -> Response:
     """Quay API: DELETE .../tag/<tag>."""
-    _require_writable(call)
+    require_writable(call)
     await call.rooms.tagging.delete(
         tag_place(call.repository), tag=_tag_name(call), actor=call.identity.actor
     )
@@ -146,7 +135,7 @@ class RestoreIn(msgspec.Struct):
 async def restore_tag(call: Call) -> JsonValue:
     """Quay API: POST .../tag/<tag>/restore."""
     wanted = await call.body(RestoreIn)
-    _require_writable(call)
+    require_writable(call)
     if wanted.manifest_digest is UNSET:
         raise BadRequest("Missing manifest_digest")
     await call.rooms.tagging.point(

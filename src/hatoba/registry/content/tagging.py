@@ -92,6 +92,19 @@ class TagFilter:
     limit: int = 50
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class TagChange:
+    """What shall be different about a tag; what is not said stays as it is."""
+
+    digest: str | None = None
+    """The manifest that it shall name."""
+    is_reversion: bool = False
+    """The manifest is one that it named before."""
+    sets_end: bool = False
+    end_ms: int | None = None
+    """When it shall end, where `sets_end`; None for never."""
+
+
 ConfigReader = Callable[[str], Awaitable[bytes | None]]
 """Returns the bytes of an image's configuration; None where they are not here or too many."""
 
@@ -185,39 +198,8 @@ class Tagging:
             ManifestUnknown: there is no such manifest.
             TagImmutable: the tag cannot be moved.
         """
-        async with self.database.begin() as connection:
-            now_ms, current = await self._locked(connection, place, tag)
-            manifest = await store_tags.find_manifest_row(
-                connection, repository_id=place.repository_id, digest=digest
-            )
-            if manifest is None:
-                raise ManifestUnknown("manifest unknown")
-            if current is not None:
-                if current.manifest_id == manifest.id and not is_reversion:
-                    return
-                if current.immutable:
-                    raise TagImmutable(f"Cannot move immutable tag '{tag}'")
-                await store.end_tags(connection, tag_ids=[current.id], end_ms=now_ms)
-            await store.insert_tag(
-                connection,
-                {
-                    "name": tag,
-                    "repository_id": place.repository_id,
-                    "manifest_id": manifest.id,
-                    "lifetime_start_ms": now_ms,
-                    "reversion": is_reversion,
-                    "tag_kind_id": self.lookups.id("tagkind", "tag"),
-                },
-            )
-            kind = "create_tag" if current is None else "move_tag"
-            await self._record(
-                connection,
-                "revert_tag" if is_reversion else kind,
-                place,
-                actor,
-                tag=tag,
-                manifest_digest=digest,
-            )
+        change = TagChange(digest=digest, is_reversion=is_reversion)
+        await self.change(place, tag=tag, change=change, actor=actor)
 
     async def expire(
         self, place: TagPlace, *, tag: TagName, end_ms: int | None, actor: Actor
@@ -227,22 +209,86 @@ class Tagging:
         Raises:
             TagUnknown, TagImmutable: nothing was changed.
         """
+        change = TagChange(sets_end=True, end_ms=end_ms)
+        await self.change(place, tag=tag, change=change, actor=actor)
+
+    async def change(
+        self, place: TagPlace, *, tag: TagName, change: TagChange, actor: Actor
+    ) -> None:
+        """Move a tag, or let it end, or both: all of it or nothing.
+
+        Raises:
+            ManifestUnknown, TagUnknown, TagImmutable: nothing was changed.
+        """
         async with self.database.begin() as connection:
-            _, current = await self._locked(connection, place, tag)
-            if current is None:
-                raise TagUnknown(f"There is no tag {tag}")
-            if current.immutable:
-                raise TagImmutable(f"Cannot change expiration of immutable tag '{tag}'")
-            await store.set_end(connection, tag_id=current.id, end_ms=end_ms)
-            await self._record(
-                connection,
-                "change_tag_expiration",
-                place,
-                actor,
-                tag=tag,
-                expiration_date=None if end_ms is None else end_ms // 1000,
+            now_ms, current = await self._locked(connection, place, tag)
+            if change.sets_end:
+                if current is None:
+                    raise TagUnknown(f"There is no tag {tag}")
+                if current.immutable:
+                    raise TagImmutable(f"Cannot set expiration on immutable tag '{tag}'")
+            is_new = change.digest is not None and await self._move(
+                connection, place, tag, change, current=current, now_ms=now_ms, actor=actor
             )
-            await announce(connection)
+            if change.sets_end:
+                if not is_new:
+                    await store.set_end(connection, tag_id=current.id, end_ms=change.end_ms)
+                end_ms = change.end_ms
+                await self._record(
+                    connection,
+                    "change_tag_expiration",
+                    place,
+                    actor,
+                    tag=tag,
+                    expiration_date=None if end_ms is None else end_ms // 1000,
+                )
+                await announce(connection)
+
+    async def _move(
+        self,
+        connection: AsyncConnection,
+        place: TagPlace,
+        tag: TagName,
+        change: TagChange,
+        *,
+        current: Any,
+        now_ms: int,
+        actor: Actor,
+    ) -> bool:
+        """Begin a new row of a tag; False where the living one names the manifest already."""
+        manifest = await store_tags.find_manifest_row(
+            connection, repository_id=place.repository_id, digest=str(change.digest)
+        )
+        if manifest is None:
+            raise ManifestUnknown("manifest unknown")
+        if current is not None:
+            if current.manifest_id == manifest.id and not change.is_reversion:
+                return False
+            if current.immutable:
+                raise TagImmutable(f"Cannot overwrite immutable tag '{tag}'")
+            await store.end_tags(connection, tag_ids=[current.id], end_ms=now_ms)
+        await store.insert_tag(
+            connection,
+            {
+                "name": tag,
+                "repository_id": place.repository_id,
+                "manifest_id": manifest.id,
+                "lifetime_start_ms": now_ms,
+                "lifetime_end_ms": change.end_ms,
+                "reversion": change.is_reversion,
+                "tag_kind_id": self.lookups.id("tagkind", "tag"),
+            },
+        )
+        kind = "create_tag" if current is None else "move_tag"
+        await self._record(
+            connection,
+            "revert_tag" if change.is_reversion else kind,
+            place,
+            actor,
+            tag=tag,
+            manifest_digest=change.digest,
+        )
+        return True
 
     async def delete(self, place: TagPlace, *, tag: TagName, actor: Actor) -> None:
         """End a tag; it stays restorable for the namespace's time.
