@@ -28,6 +28,7 @@ from hatoba.registry.accounts.teams import Teams
 from hatoba.registry.accounts.users import Users
 from hatoba.registry.audit.reading import AuditReader
 from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.content.labelling import Labelling
 from hatoba.registry.content.tagging import ConfigReader, Tagging
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.mirroring.service import Mirroring
@@ -63,6 +64,7 @@ class Rooms:
     permissions: Permissions
     prototypes: Prototypes
     tagging: Tagging
+    labelling: Labelling
     audit: AuditLog
     audit_reader: AuditReader
     mirroring: Mirroring
@@ -130,6 +132,7 @@ def open_rooms(
         repositories=repositories,
         permissions=permissions,
         tagging=_open_tagging(ground, read_config),
+        labelling=_open_labelling(ground),
         prototypes=Prototypes(database=database, lookups=lookups, audit=audit),
         audit=audit,
         audit_reader=AuditReader(database=database, lookups=lookups),
@@ -227,6 +230,15 @@ def _open_tagging(ground: _Ground, read_config: ConfigReader | None) -> Tagging:
         lookups=ground.lookups,
         audit=ground.audit,
         read_config=read_config,
+    )
+
+
+def _open_labelling(ground: _Ground) -> Labelling:
+    return Labelling(
+        database=ground.database,
+        lookups=ground.lookups,
+        audit=ground.audit,
+        reserved_prefixes=tuple(ground.settings.label_key_reserved_prefixes),
     )
 
 

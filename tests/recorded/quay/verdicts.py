@@ -11,7 +11,6 @@ NOT_BUILT = {
     "final": "export of action logs and other late checks",
     "full-access": "profile with superusers' full access",
     "immutability": "immutability policies",
-    "labels": "labels",
     "messages": "messages",
     "notifications": "notifications",
     "oauth": "OAuth authorize flow",

@@ -43,6 +43,23 @@ class ContentSettings(Group):
     """True makes repositories that a push creates private."""
     create_namespace_on_push: bool = False
     """True creates an organization for a push into a namespace that does not exist."""
+    label_key_reserved_prefixes: list[str] = Field(
+        default_factory=lambda: [
+            "com.docker.",
+            "io.docker.",
+            "org.dockerproject.",
+            "org.opencontainers.",
+            "io.cncf.",
+            "io.kubernetes.",
+            "io.k8s.",
+            "io.quay",
+            "com.coreos",
+            "com.tectonic",
+            "internal",
+            "quay",
+        ]
+    )
+    """Beginnings of label keys that the API refuses; a push may bring any."""
     feature_general_oci_support: bool = True
     """False accepts images only."""
     feature_referrers_api: bool = True

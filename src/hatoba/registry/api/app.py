@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hatoba.registry.api import (
     application,
     apptoken,
+    label,
     logs,
     manifest,
     mirror,
@@ -54,6 +55,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *permission.ROWS,
     *tag.ROWS,
     *security.ROWS,
+    *label.ROWS,
     *manifest.ROWS,
     *repository.ROWS,
     *repository.LAST_ROWS,

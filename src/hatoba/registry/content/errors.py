@@ -26,6 +26,18 @@ class TagImmutable(Conflict):
     """The tag may not be moved or deleted."""
 
 
+class LabelUnknown(NotFound):
+    """The manifest has no such label."""
+
+
+class LabelInvalid(InvalidInput):
+    """A label that nobody may give, or one too many."""
+
+
+class LabelImmutable(Conflict):
+    """The label belongs to the content, and stays with it."""
+
+
 class BlobUnknown(NotFound):
     """No such blob in the repository."""
 
