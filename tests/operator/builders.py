@@ -101,7 +101,10 @@ def a_deployment(suffix: str, *, component: str, available: bool = True, replica
             "annotations": {"quay-component": component},
             "ownerReferences": [{"uid": UID}],
         },
-        "spec": {"replicas": replicas},
+        "spec": {
+            "replicas": replicas,
+            "template": {"metadata": {"labels": {"quay-component": suffix}}, "spec": {}},
+        },
         "status": {
             "observedGeneration": 1,
             "replicas": replicas,
@@ -134,6 +137,7 @@ def a_job(suffix: str, *, condition: str = "", succeeded: int = 0, version: str 
             "annotations": {"quay-component": "base", "hatoba.dev/quay-version": version},
             "ownerReferences": [{"uid": UID}],
         },
+        "spec": {"template": {"metadata": {"labels": {"quay-component": suffix}}}},
         "status": {
             "succeeded": succeeded,
             "conditions": [
@@ -166,6 +170,45 @@ def a_route(suffix: str = "quay", *, host: str = "localhost", port: str = "8443"
     }
 
 
+def a_claim(suffix: str, *, component: str, phase: str = "Bound"):
+    return {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": f"{NAME}-{suffix}",
+            "namespace": NAMESPACE,
+            "annotations": {"quay-component": component},
+            "ownerReferences": [{"uid": UID}],
+        },
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "slow"},
+        "status": {"phase": phase},
+    }
+
+
+def a_pod(suffix: str, *, container=None, created="2021-09-14T10:51:00Z", **status):
+    state: JsonObject = {"name": suffix, "image": "hatoba:0.1.0"} | (container or {})
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{NAME}-{suffix}-7d9c",
+            "namespace": NAMESPACE,
+            "creationTimestamp": created,
+            "labels": {"quay-component": suffix, "quay-operator/quayregistry": NAME},
+        },
+        "spec": {"containers": [{"name": suffix, "image": "hatoba:0.1.0"}]},
+        "status": {"containerStatuses": [state]} | status,
+    }
+
+
+def an_event(kind: str, name: str, reason: str, message: str, *, at="2021-09-14T10:51:00Z"):
+    return {
+        "kind": "Event",
+        "involvedObject": {"kind": kind, "name": name},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": at,
+    }
+
+
 def everything_healthy() -> list[JsonObject]:
     """Return the objects of a registry that works."""
     deployments = [
@@ -184,16 +227,6 @@ def everything_healthy() -> list[JsonObject]:
         ("ServiceMonitor", "quay-metrics-monitor"),
         ("PrometheusRule", "quay-prometheus-rules"),
     ]
-    claim = {
-        "kind": "PersistentVolumeClaim",
-        "metadata": {
-            "name": f"{NAME}-quay-datastore",
-            "namespace": NAMESPACE,
-            "annotations": {"quay-component": "objectstorage"},
-            "ownerReferences": [{"uid": UID}],
-        },
-        "status": {"phase": "Bound"},
-    }
     return [
         *(a_deployment(suffix, component=component) for suffix, component in deployments),
         *(
@@ -207,7 +240,9 @@ def everything_healthy() -> list[JsonObject]:
             }
             for kind, suffix in others
         ),
-        claim,
+        a_claim("quay-datastore", component="objectstorage"),
+        a_claim("quay-database", component="postgres"),
+        a_claim("clair-postgres", component="clair"),
         a_route(),
         a_route("quay-config-editor", port="8444"),
         a_job("quay-app-upgrade", condition="Complete", succeeded=1),

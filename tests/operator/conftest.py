@@ -25,6 +25,7 @@ from hatoba.cluster.objects import (
     DEPLOYMENTS,
     JOBS,
     NAMESPACES,
+    PODS,
     ROUTES,
     SECRETS,
     ResourceName,
@@ -39,6 +40,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 WATCHED = {
     "Deployment": DEPLOYMENTS,
     "Job": JOBS,
+    "Pod": PODS,
     "Secret": SECRETS,
     "PersistentVolumeClaim": CLAIMS,
     "Route": ROUTES,

@@ -60,7 +60,10 @@ async def test_a_first_rollout_is_refused(world, case):
     await world.create_bundle(config)
     spec = {"configBundleSecret": "init-config-bundle-secret"}
     await world.create_registry(spec | ({"components": listed} if listed else {}))
-    assert await blocked(world) == ("ConfigInvalid", message)
+    reason, told = await blocked(world)
+    fact, step = told.split(": ", 1)
+    assert (reason, fact) == ("ConfigInvalid", message)
+    assert "init-config-bundle-secret" in step or "write one of" in step
     assert await world.names(DEPLOYMENTS) == []
     assert await world.names(SECRETS) == ["init-config-bundle-secret"]
     writes = world.cluster.writes
@@ -74,7 +77,8 @@ async def test_a_missing_bundle_is_named(world):
         "ConfigInvalid",
         (
             "unable to retrieve referenced `configBundleSecret`: nowhere, "
-            'error: secrets "nowhere" not found'
+            'error: secrets "nowhere" not found: create the Secret nowhere in namespace '
+            "quay-enterprise, or name another one in spec.configBundleSecret"
         ),
     )
     assert await world.names(DEPLOYMENTS) == []

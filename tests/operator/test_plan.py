@@ -34,7 +34,7 @@ def check(listed, config=None, *, capabilities=EVERYTHING, **files):
 def blocked(call, *arguments, **named):
     with pytest.raises(RolloutBlocked) as caught:
         call(*arguments, **named)
-    return caught.value.reason, caught.value.message
+    return caught.value.reason, caught.value.fact
 
 
 def test_an_empty_spec_gets_every_component_in_the_documented_order():

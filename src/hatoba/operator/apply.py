@@ -14,10 +14,17 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.clock import Clock
-from hatoba.kernel.errors import Conflict, HatobaError, Unavailable
+from hatoba.kernel.errors import (
+    Conflict,
+    Forbidden,
+    HatobaError,
+    Unauthenticated,
+    Unavailable,
+)
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
-from hatoba.operator.components.deployments import condition_of, rolled_out
+from hatoba.operator.components.deployments import rolled_out
+from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.render import Rendered
@@ -55,11 +62,7 @@ class Applier:
                 # Passing weather: the queue tries again, the status stays as it is.
                 raise
             except HatobaError as error:
-                raise RolloutBlocked(
-                    Reason.CREATION_FAILED,
-                    "all Kubernetes objects not created/updated successfully: "
-                    f"{obj['kind']} {obj['metadata']['name']}: {error.message}",
-                ) from error
+                raise _refusal(obj, error) from error
         return changed
 
     async def _bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> bool:
@@ -167,6 +170,22 @@ class Applier:
         for metadata in outdated:
             log.info("secret outdated", namespace=metadata["namespace"], secret=metadata["name"])
             await self._cluster.delete("Secret", metadata["name"], namespace=metadata["namespace"])
+
+
+def _refusal(obj: JsonObject, error: HatobaError) -> RolloutBlocked:
+    """Say which object the cluster refuses, and what would make it take it."""
+    kind, name = obj["kind"], obj["metadata"]["name"]
+    if isinstance(error, (Forbidden, Unauthenticated)):
+        step = f"grant the operator's service account the right to write {kind} objects, or raise "
+        step += "the quota that the message names"
+    else:
+        step = f"correct what the message names; `hatoba operator diff` shows {kind} {name}"
+    return RolloutBlocked(
+        Reason.CREATION_FAILED,
+        "all Kubernetes objects not created/updated successfully: "
+        f"{kind} {name}: {error.message.rstrip('.')}",
+        step=step,
+    )
 
 
 def _finished(job: JsonObject) -> bool:

@@ -13,7 +13,10 @@ from typing import Any, Final
 
 import httpx2
 from lightkube import AsyncClient, KubeConfig
+from lightkube.config.client_adapter import verify_cluster
+from lightkube.config.models import User
 from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.core.resource import NamespacedResource
 from lightkube.generic_resource import (
     create_global_resource,
     create_namespaced_resource,
@@ -22,13 +25,23 @@ from lightkube.generic_resource import (
 from lightkube.operators import exists
 from lightkube.types import CascadeType, PatchType
 
-from hatoba.kernel.errors import Conflict, Gone, HatobaError, InvalidInput, NotFound, Unavailable
+from hatoba.kernel.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    HatobaError,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 
 ALL_NAMESPACES: Final = "*"
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS: Final = 30.0
+_IDLE_CONNECTIONS: Final = 20
 _WATCH_SECONDS: Final = 290
 """After so long the server ends a watch, so that a connection that died unseen is noticed."""
 
@@ -38,6 +51,7 @@ _NAMESPACED: Final = {
     "ConfigMap": ("", "v1", "configmaps"),
     "Secret": ("", "v1", "secrets"),
     "Service": ("", "v1", "services"),
+    "Pod": ("", "v1", "pods"),
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "Event": ("", "v1", "events"),
     "Deployment": ("apps", "v1", "deployments"),
@@ -94,26 +108,36 @@ class Cluster:
             found = await self._client.get(self._resources[kind], name, **_in(namespace))
         return _typed(found, kind, self._resources[kind])
 
-    async def list(self, kind: str, *, namespace: str = "", labelled: bool = False) -> Listing:
-        """Return all objects of a kind; with `labelled`, those that belong to registries."""
+    async def list(
+        self, kind: str, *, namespace: str = "", labelled: bool = False, name: str = ""
+    ) -> Listing:
+        """Return all objects of a kind; those of registries if `labelled`, or the one of a name."""
         with _translated():
             pages = self._client.list(
                 self._resources[kind],
-                namespace=namespace or ALL_NAMESPACES,
+                **_scope(self._resources[kind], namespace),
                 labels={names.REGISTRY_LABEL: exists()} if labelled else None,
+                fields={"metadata.name": name} if name else None,
             )
             items = [_typed(item, kind, self._resources[kind]) async for item in pages]
         return Listing(items=items, resource_version=pages.resourceVersion)
 
     async def watch(
-        self, kind: str, *, since: str, namespace: str = "", labelled: bool = False
+        self,
+        kind: str,
+        *,
+        since: str,
+        namespace: str = "",
+        labelled: bool = False,
+        name: str = "",
     ) -> AsyncIterator[tuple[str, JsonObject]]:
         """Yield (ADDED | MODIFIED | DELETED, object) until the connection fails."""
         with _translated():
             async for event, found in self._client.watch(
                 self._resources[kind],
-                namespace=namespace or ALL_NAMESPACES,
+                **_scope(self._resources[kind], namespace),
                 labels={names.REGISTRY_LABEL: exists()} if labelled else None,
+                fields={"metadata.name": name} if name else None,
                 resource_version=since,
                 server_timeout=_WATCH_SECONDS,
             ):
@@ -207,6 +231,13 @@ def _known(group: str, version: str, kind: str) -> Any:
     return find(f"{group}/{version}".lstrip("/"), kind)
 
 
+def _scope(resource: Any, namespace: str) -> dict[str, Any]:
+    """Return in which namespace to look; a kind of the whole cluster knows none."""
+    if not issubclass(resource, NamespacedResource):
+        return {}
+    return {"namespace": namespace or ALL_NAMESPACES}
+
+
 def _in(namespace: str | None) -> dict[str, Any]:
     return {} if namespace is None else {"namespace": namespace}
 
@@ -241,7 +272,13 @@ def _status_error(error: httpx2.HTTPStatusError) -> HatobaError:
         code, message = error.status.code or 500, error.status.message or str(error)
     else:
         code, message = error.response.status_code, str(error)
-    kinds: dict[int, type[HatobaError]] = {404: NotFound, 409: Conflict, 410: Gone}
+    kinds: dict[int, type[HatobaError]] = {
+        401: Unauthenticated,
+        403: Forbidden,
+        404: NotFound,
+        409: Conflict,
+        410: Gone,
+    }
     if code in kinds:
         return kinds[code](message)
     return InvalidInput(message) if code < 500 and code != 429 else Unavailable(message)
@@ -270,9 +307,23 @@ def load_configuration(*, kubeconfig: str, service_account: Path) -> KubeConfig:
 @asynccontextmanager
 async def connected(configuration: KubeConfig) -> AsyncIterator[Cluster]:
     """Open a client for as long as the context lasts."""
+    single = configuration.get()
+    if single is None:
+        raise NoCluster("the kubeconfig has no current context")
+    context = verify_cluster(
+        single.cluster, single.user or User(), single.abs_file, trust_env=False
+    )
+    # Every registry's bundle has a watch, and so a connection, of its own: the library's default
+    # of a hundred connections would let the hundredth registry wait for ever.
+    transport = httpx2.AsyncHTTPTransport(
+        verify=context,
+        trust_env=False,
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
+    )
     async with AsyncClient(
         config=configuration,
         timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
         trust_env=False,
+        transport=transport,
     ) as client:
         yield Cluster(client)

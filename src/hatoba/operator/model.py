@@ -4,7 +4,7 @@
 it, so two equal plans render byte-identical objects.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
@@ -103,6 +103,8 @@ class RegistryPlan:
     settings: OperatorSettings
     components: tuple[Component, ...]
     capabilities: Capabilities
+    bundle_name: str = ""
+    """The Secret that the user's configuration comes from."""
     config: JsonObject
     """The user's config.yaml, parsed."""
     files: Mapping[str, bytes] = field(repr=False)
@@ -161,14 +163,20 @@ class Reason(StrEnum):
     READY = "ComponentReady"
     NOT_READY = "ComponentNotReady"
     NOT_MANAGED = "ComponentNotManaged"
+    CLAIM_PENDING = "PVCPending"
+    CLAIM_FAILED = "PVCProvisioningFailed"
 
 
 class RolloutBlocked(HatobaError):
     """The registry cannot be rolled out as it was asked for; nothing of it was changed."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, fact: str, *, step: str) -> None:
         self.reason = reason
-        super().__init__(message)
+        self.fact = fact
+        """What is wrong, beginning with the words of Quay's operator."""
+        self.step = step
+        """What a person does about it."""
+        super().__init__(f"{fact}: {step}")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -178,6 +186,10 @@ class Verdict:
     ready: bool
     reason: Reason
     message: str
+    step: str = ""
+    """What a person does about it; the message ends with it."""
+    diagnosed: bool = False
+    """True when something is known to be wrong, beyond not being ready yet."""
 
     @classmethod
     def good(cls, message: str) -> "Verdict":
@@ -185,9 +197,22 @@ class Verdict:
         return cls(ready=True, reason=Reason.READY, message=message)
 
     @classmethod
-    def bad(cls, message: str) -> "Verdict":
-        """Managed and not (yet) healthy."""
-        return cls(ready=False, reason=Reason.NOT_READY, message=message)
+    def bad(
+        cls,
+        fact: str,
+        *,
+        step: str,
+        diagnosed: bool = False,
+        reason: Reason = Reason.NOT_READY,
+    ) -> "Verdict":
+        """Managed and not (yet) healthy; the fact begins with the words of Quay's operator."""
+        return cls(
+            ready=False,
+            reason=reason,
+            message=f"{fact}: {step}",
+            step=step,
+            diagnosed=diagnosed,
+        )
 
     @classmethod
     def unmanaged(cls, message: str) -> "Verdict":
@@ -216,9 +241,48 @@ Kind = Literal[
 class Owned:
     """The objects that exist for one registry, found by kind and name."""
 
-    def __init__(self, objects: Iterable[JsonObject], *, owner_uid: str) -> None:
+    def __init__(
+        self,
+        objects: Iterable[JsonObject],
+        *,
+        owner_uid: str,
+        events: Iterable[JsonObject] = (),
+    ) -> None:
         self._owner_uid = owner_uid
         self._objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+        self._events = tuple(events)
+
+    def with_events(self, events: Iterable[JsonObject]) -> "Owned":
+        """Return the same objects, and what the cluster told about them."""
+        return Owned(self._objects.values(), owner_uid=self._owner_uid, events=events)
+
+    def told_about(self, kind: str, name: str, reasons: Collection[str]) -> str:
+        """Return the message of the newest event about an object with one of these reasons."""
+        found = [
+            event
+            for event in self._events
+            if event.get("reason") in reasons
+            and event["involvedObject"].get("kind") == kind
+            and event["involvedObject"].get("name") == name
+        ]
+        newest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default={})
+        return str(newest.get("message") or "")
+
+    def pods(self, labels: Mapping[str, str]) -> list[JsonObject]:
+        """Return the registry's pods that carry all these labels, newest first."""
+        found = [
+            obj
+            for (kind, _), obj in self._objects.items()
+            if kind == "Pod" and labels.items() <= (obj["metadata"].get("labels") or {}).items()
+        ]
+        return sorted(
+            found,
+            key=lambda pod: (
+                str(pod["metadata"].get("creationTimestamp", "")),
+                pod["metadata"]["name"],
+            ),
+            reverse=True,
+        )
 
     def get(self, kind: str, name: str) -> JsonObject | None:
         """Return the object of that name, whoever owns it."""

@@ -57,3 +57,17 @@ OVERRIDABLE_KINDS: Final = frozenset({"route", "mirror"})
 
 MAXIMUM_NAME_LENGTH: Final = 43
 """`<name>-quay-config-editor` has to fit in the 63 characters of a Service's name."""
+
+NEEDED_KINDS: Final = frozenset(
+    {
+        "ServiceAccount",
+        "ConfigMap",
+        "Secret",
+        "Service",
+        "PersistentVolumeClaim",
+        "Deployment",
+        "Job",
+        "HorizontalPodAutoscaler",
+    }
+)
+"""Kinds without which no registry can be looked after; others are optional parts of a cluster."""

@@ -7,6 +7,8 @@ live: acting on old copies of these would write old secrets.
 import base64
 from collections.abc import Mapping
 
+import structlog
+
 from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names
@@ -14,6 +16,9 @@ from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import DATA_STORE, Bucket, Capabilities, OperatorSettings, Owned
 from hatoba.operator.plan import Observation
 from hatoba.operator.runtime.informer import Informer
+from hatoba.operator.runtime.references import Reference
+
+log = structlog.get_logger()
 
 
 class Observer:
@@ -42,6 +47,43 @@ class Observer:
             owned=owned,
             bucket=await self._bucket(owned, f"{name}-{DATA_STORE}", namespace),
         )
+
+    def glance(self, registry: JsonObject) -> Observation:
+        """Return what can be told without asking: enough to judge pods, not to plan."""
+        return Observation(
+            registry=registry,
+            capabilities=Capabilities(
+                routes=self._offered("Route"), object_buckets=self._offered("ObjectBucketClaim")
+            ),
+            owned=self.owned(registry),
+        )
+
+    def references(self, registry: JsonObject) -> list[Reference]:
+        """Return the objects without a label of ours that decide how a registry looks."""
+        metadata = registry["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
+        wanted = [("Secret", str((registry.get("spec") or {}).get("configBundleSecret") or ""))]
+        if self._offered("ObjectBucketClaim"):
+            wanted += [("Secret", f"{name}-{DATA_STORE}"), ("ConfigMap", f"{name}-{DATA_STORE}")]
+        return [
+            Reference(kind=kind, namespace=namespace, name=found) for kind, found in wanted if found
+        ]
+
+    async def events(self, registry: JsonObject) -> list[JsonObject]:
+        """Return what the cluster told about the objects of a registry's namespace.
+
+        They only explain what the objects' states say: without them a message is shorter.
+        """
+        try:
+            listing = await self._cluster.list("Event", namespace=registry["metadata"]["namespace"])
+        except HatobaError as error:
+            log.warning("events not read", error=error.message)
+            return []
+        return listing.items
+
+    def blind_spots(self) -> dict[str, str]:
+        """Return the kinds that the operator may not see, and what the cluster says about it."""
+        return {kind: found.fault for kind, found in self._informers.items() if found.fault}
 
     def owned(self, registry: JsonObject) -> Owned:
         """Return what exists for a registry, as far as the informers know."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hatoba.config.components import contains_configuration
+from hatoba.config.components import COMPONENT_KEYS, contains_configuration
 from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.config.validation import validate_mapping
 from hatoba.kernel.json import JsonObject
@@ -29,16 +29,17 @@ from hatoba.operator.model import (
 )
 
 CONFIG_KEY: Final = "config.yaml"
+_MAIN_KEYS: Final = {
+    "postgres": "DB_URI",
+    "redis": "BUILDLOGS_REDIS and USER_EVENTS_REDIS",
+    "objectstorage": "DISTRIBUTED_STORAGE_CONFIG",
+    "route": "SERVER_HOSTNAME",
+}
+"""The keys to set when an unmanaged component lacks its configuration."""
 _UNAVAILABLE: Final = {
-    "route": (
-        Reason.ROUTE_DEPENDENCY,
-        "cannot use `route` component when `Route` API not available",
-    ),
-    "tls": (Reason.ROUTE_DEPENDENCY, "cannot use `tls` component when `Route` API not available"),
-    "monitoring": (
-        Reason.MONITORING_DEPENDENCY,
-        "cannot use `monitoring` component when `Prometheus` API not available",
-    ),
+    "route": (Reason.ROUTE_DEPENDENCY, "Route"),
+    "tls": (Reason.ROUTE_DEPENDENCY, "Route"),
+    "monitoring": (Reason.MONITORING_DEPENDENCY, "Prometheus"),
 }
 
 
@@ -60,6 +61,11 @@ class Observation:
         return str(self.registry["metadata"]["name"])
 
     @property
+    def bundle_name(self) -> str:
+        """The Secret that the spec names."""
+        return str((self.registry.get("spec") or {}).get("configBundleSecret") or "")
+
+    @property
     def listed(self) -> tuple[Component, ...]:
         """The components that the spec lists, as they stand there."""
         entries = self.registry.get("spec", {}).get("components") or []
@@ -78,6 +84,7 @@ class Observation:
 class Bundle:
     """The user's configuration, decoded."""
 
+    name: str
     config: JsonObject
     files: Mapping[str, bytes] = field(repr=False)
 
@@ -89,11 +96,13 @@ def read_bundle(observation: Observation) -> Bundle:
         RolloutBlocked: it does not exist, or its config.yaml is not YAML.
     """
     if observation.bundle is None:
-        name = observation.registry.get("spec", {}).get("configBundleSecret", "")
+        name, namespace = observation.bundle_name, observation.registry["metadata"]["namespace"]
         raise RolloutBlocked(
             Reason.CONFIG_INVALID,
             f"unable to retrieve referenced `configBundleSecret`: {name}, "
-            f"error: {observation.bundle_error}",
+            f"error: {observation.bundle_error.rstrip('.')}",
+            step=f"create the Secret {name} in namespace {namespace}, or name another one in "
+            "spec.configBundleSecret",
         )
     try:
         files = {
@@ -103,13 +112,15 @@ def read_bundle(observation: Observation) -> Bundle:
         config = parse_yaml(files.pop(CONFIG_KEY, b""))
     except (ConfigurationInvalid, binascii.Error) as error:
         raise RolloutBlocked(
-            Reason.CONFIG_INVALID, f"could not check for build manager support: {error}"
+            Reason.CONFIG_INVALID,
+            f"could not check for build manager support: {str(error).rstrip('.')}",
+            step=f"correct the key config.yaml of Secret {observation.bundle_name}",
         ) from error
-    _check_types(config)
-    return Bundle(config=config, files=files)
+    _check_types(config, name=observation.bundle_name)
+    return Bundle(name=observation.bundle_name, config=config, files=files)
 
 
-def _check_types(config: JsonObject) -> None:
+def _check_types(config: JsonObject, *, name: str) -> None:
     """Refuse wrong types in the keys that the operator itself reads."""
     for key, wanted, word in (
         ("SERVER_HOSTNAME", str, "string"),
@@ -118,7 +129,11 @@ def _check_types(config: JsonObject) -> None:
         ("EXTERNAL_TLS_TERMINATION", bool, "bool"),
     ):
         if key in config and not isinstance(config[key], wanted):
-            raise RolloutBlocked(Reason.CONFIG_INVALID, f"{key} must be of type {word}")
+            raise RolloutBlocked(
+                Reason.CONFIG_INVALID,
+                f"{key} must be of type {word}",
+                step=f"correct it in config.yaml of Secret {name}",
+            )
 
 
 def filled_components(
@@ -132,7 +147,9 @@ def filled_components(
     for entry in listed:
         if entry.kind not in names.COMPONENT_ORDER:
             raise RolloutBlocked(
-                Reason.CONFIG_INVALID, f"unknown component kind `{entry.kind}` in spec.components"
+                Reason.CONFIG_INVALID,
+                f"unknown component kind `{entry.kind}` in spec.components",
+                step=f"write one of {', '.join(names.COMPONENT_ORDER)}",
             )
     supported = {
         "route": capabilities.routes,
@@ -141,7 +158,13 @@ def filled_components(
     }
     for entry in listed:
         if entry.managed and not supported.get(entry.kind, True):
-            raise RolloutBlocked(*_UNAVAILABLE[entry.kind])
+            reason, api = _UNAVAILABLE[entry.kind]
+            raise RolloutBlocked(
+                reason,
+                f"cannot use `{entry.kind}` component when `{api}` API not available",
+                step=f"install that API, or set `managed: false` for {entry.kind} in "
+                "spec.components",
+            )
     own_certificate = contains_configuration("tls", bundle.config, frozenset(bundle.files))
     defaults = supported | {"tls": capabilities.routes and not own_certificate}
     present = {entry.kind for entry in listed}
@@ -173,6 +196,7 @@ def check_components(
                 Reason.CONFIG_INVALID,
                 f"{entry.kind} component marked as managed, but `configBundleSecret` contains "
                 "required fields",
+                step=_either(entry.kind, bundle, "take {} out of", "false"),
             )
         if entry.managed or configured or not _required(entry.kind, capabilities):
             continue
@@ -180,7 +204,21 @@ def check_components(
             Reason.CONFIG_INVALID,
             f"required component `{entry.kind}` marked as unmanaged, but `configBundleSecret` is "
             "missing necessary fields",
+            step=_either(entry.kind, bundle, "put {} into", "true"),
         )
+
+
+def _either(kind: str, bundle: Bundle, what: str, managed: str) -> str:
+    """Name the two ways out of a disagreement between spec and bundle."""
+    if kind == "tls":
+        keys_of_kind = "ssl.cert and ssl.key"
+    else:
+        present = sorted(COMPONENT_KEYS.get(kind, frozenset()) & bundle.config.keys())
+        keys_of_kind = ", ".join(present) or _MAIN_KEYS.get(kind, "its configuration")
+    return (
+        f"{what.format(keys_of_kind)} Secret {bundle.name}, or set `managed: {managed}` for {kind} "
+        "in spec.components"
+    )
 
 
 def _required(kind: str, capabilities: Capabilities) -> bool:
@@ -228,6 +266,7 @@ def make_plan(
         settings=settings,
         components=observation.listed,
         capabilities=observation.capabilities,
+        bundle_name=bundle.name,
         config=bundle.config,
         files=bundle.files,
         keys=keys.managed_keys(stored),
@@ -248,10 +287,15 @@ def check_plan(plan: RegistryPlan) -> None:
         raise RolloutBlocked(
             Reason.CONFIG_INVALID,
             f"the name {plan.name} is longer than {names.MAXIMUM_NAME_LENGTH} characters",
+            step="create the QuayRegistry under a shorter name",
         )
     if findings := validate_mapping(merged_configuration(plan)):
         text = "; ".join(str(finding) for finding in findings)
-        raise RolloutBlocked(Reason.CONFIG_INVALID, f"`configBundleSecret` is not valid: {text}")
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            f"`configBundleSecret` is not valid: {text}",
+            step=f"correct config.yaml of Secret {plan.bundle_name}",
+        )
     if plan.own_certificate:
         for host in filter(None, (plan.hostname.partition(":")[0], plan.builder_hostname)):
             fault = certificates.fault_of(
@@ -262,4 +306,6 @@ def check_plan(plan: RegistryPlan) -> None:
                     Reason.CREATION_FAILED,
                     "could not inflate QuayRegistry into Kubernetes objects: provided "
                     f"certificate/key pair not valid for host '{host}': {fault}",
+                    step=f"put a pair for {host} into ssl.cert and ssl.key of Secret "
+                    f"{plan.bundle_name}",
                 )

@@ -30,13 +30,15 @@ from hatoba.operator.reconciler import Reconciler
 from hatoba.operator.reconfigure import Reconfigurer
 from hatoba.operator.runtime.controller import Controller, Key
 from hatoba.operator.runtime.election import Election
-from hatoba.operator.runtime.informer import Informer
+from hatoba.operator.runtime.informer import Informer, Scope
 from hatoba.operator.runtime.queue import WorkQueue
+from hatoba.operator.runtime.references import References
 from hatoba.serving.listeners import listening
 
 log = structlog.get_logger()
 
-OWNED_KINDS: Final[tuple[str, ...]] = get_args(Kind)
+WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
+"""What the operator makes, and the pods that come of it: they say why something is not well."""
 DRAIN_SECONDS: Final = 30.0
 
 
@@ -86,14 +88,26 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue()
         scope = settings.watch_namespace
         self._registries = Informer(
-            cluster, names.KIND, changed=self._registry_changed, namespace=scope, labelled=False
+            cluster,
+            names.KIND,
+            changed=self._registry_changed,
+            scope=Scope(namespace=scope, labelled=False),
         )
         self._owned = {
-            kind: Informer(cluster, kind, changed=self._owned_changed, namespace=scope)
-            for kind in OWNED_KINDS
+            kind: Informer(
+                cluster,
+                kind,
+                changed=self._owned_changed,
+                turned=self._cluster_changed,
+                scope=Scope(namespace=scope),
+            )
+            for kind in WATCHED_KINDS
         }
+        self.references = References(cluster, changed=self.queue.add)
         observer = Observer(cluster, self._owned, settings=settings)
-        self.reconciler = Reconciler(cluster, observer, settings=settings, clock=clock)
+        self.reconciler = Reconciler(
+            cluster, observer, self.references, settings=settings, clock=clock
+        )
         self.controller = Controller(self.reconciler.reconcile, queue=self.queue, clock=clock)
 
     @property
@@ -121,11 +135,17 @@ class Operator:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.references.close()
             self.queue.close()
 
     def _registry_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]
         self.queue.add((metadata["namespace"], metadata["name"]))
+
+    def _cluster_changed(self) -> None:
+        """Look at every registry again: the cluster offers something else than before."""
+        for registry in self._registries.objects():
+            self._registry_changed(registry)
 
     def _owned_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]

@@ -10,14 +10,21 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.clock import Clock
-from hatoba.kernel.errors import Conflict
+from hatoba.kernel.errors import Conflict, Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names, objects, status
 from hatoba.operator.apply import Applier
 from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE
 from hatoba.operator.configuration import default_configuration, dump_yaml
 from hatoba.operator.kubernetes import Cluster
-from hatoba.operator.model import OperatorSettings, Owned, Reason, RegistryPlan, RolloutBlocked
+from hatoba.operator.model import (
+    DATA_STORE,
+    OperatorSettings,
+    Owned,
+    Reason,
+    RegistryPlan,
+    RolloutBlocked,
+)
 from hatoba.operator.observe import Observer
 from hatoba.operator.outside import Outside
 from hatoba.operator.plan import (
@@ -34,10 +41,13 @@ from hatoba.operator.plan import (
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
 from hatoba.operator.runtime.controller import Key, Outcome
+from hatoba.operator.runtime.references import References
 
 log = structlog.get_logger()
 
 BLOCKED_RETRY_SECONDS: Final = 5.0
+UNWELL_RETRY_SECONDS: Final = 10.0
+"""Events explain a trouble and are not watched: they are read again after so long."""
 ADMISSION_RETRY_SECONDS: Final = 2.0
 ADMISSION_PATIENCE: Final = timedelta(seconds=30)
 _NO_KEYS: Final = "not known yet"
@@ -47,10 +57,17 @@ class Reconciler:
     """Brings registries to what their specs ask for."""
 
     def __init__(
-        self, cluster: Cluster, observer: Observer, *, settings: OperatorSettings, clock: Clock
+        self,
+        cluster: Cluster,
+        observer: Observer,
+        references: References,
+        *,
+        settings: OperatorSettings,
+        clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._observer = observer
+        self._references = references
         self._settings = settings
         self._clock = clock
         self._applier = Applier(cluster, clock=clock)
@@ -61,17 +78,13 @@ class Reconciler:
         """Look at a registry, once."""
         namespace, name = key
         registry = await self._cluster.find(names.KIND, name, namespace=namespace)
-        if registry is None:
+        if registry is None or registry["metadata"].get("deletionTimestamp"):
+            self._references.follow(key, ())
+            if registry is not None:
+                await self._outside.clean_up(registry)
             return Outcome(again_after_seconds=None)
-        if registry["metadata"].get("deletionTimestamp"):
-            await self._outside.clean_up(registry)
-            return Outcome(again_after_seconds=None)
-        if not (registry.get("spec") or {}).get("configBundleSecret"):
-            await self._give_bundle(registry)
-            return Outcome()
-        observation = await self._observer.observe(registry)
         try:
-            return await self._roll_out(observation)
+            return await self._pass(key, registry)
         except RolloutBlocked as blocked:
             log.warning(
                 "rollout blocked",
@@ -80,8 +93,21 @@ class Reconciler:
                 reason=blocked.reason,
                 message=blocked.message,
             )
-            await self._report_blocked(observation, blocked)
+            await self._report_blocked(registry, blocked)
             return Outcome(again_after_seconds=BLOCKED_RETRY_SECONDS)
+
+    async def _pass(self, key: Key, registry: JsonObject) -> Outcome:
+        try:
+            if not (registry.get("spec") or {}).get("configBundleSecret"):
+                await self._give_bundle(registry)
+                return Outcome()
+            self._references.follow(key, self._observer.references(registry))
+            for kind, fault in self._observer.blind_spots().items():
+                if kind in names.NEEDED_KINDS:
+                    raise _forbidden(f"{kind} objects cannot be watched: {fault}")
+            return await self._roll_out(await self._observer.observe(registry))
+        except (Forbidden, Unauthenticated) as error:
+            raise _forbidden(error.message) from error
 
     async def _roll_out(self, observation: Observation) -> Outcome:
         bundle = read_bundle(observation)
@@ -107,22 +133,33 @@ class Reconciler:
             return await self._prepare(plan, observation.owned)
         if plan.manages("objectstorage") and plan.capabilities.object_buckets and not plan.bucket:
             await self._applier.apply(plan, render_groundwork(plan), observation.owned)
+            claim = plan.prefix + DATA_STORE
             raise RolloutBlocked(
                 Reason.OBJECT_STORAGE_DEPENDENCY,
                 "error checking for object storage support: awaiting for bucket claim to be "
                 "processed",
+                step=f"if that lasts, see that a provisioner looks after ObjectBucketClaim {claim}",
             )
         check_plan(plan)
         await self._outside.prepare(plan, observation.registry)
         rendered = render(plan)
         changed = await self._applier.apply(plan, rendered.objects, observation.owned)
-        owned = self._observer.owned(observation.registry)
-        await self._report(
+        owned = await self._looked_at(observation.registry, plan)
+        report = self._report(
             observation, plan, owned, editor_secret=rendered.mounts.editor_credentials
         )
+        await self._reporter.report(observation.registry, report)
         if not changed:
             await self._applier.remove_outdated(rendered, owned)
-        return Outcome()
+        well = report.migration.done and all(v.ready for v in report.verdicts.values())
+        return Outcome() if well else Outcome(again_after_seconds=UNWELL_RETRY_SECONDS)
+
+    async def _looked_at(self, registry: JsonObject, plan: RegistryPlan) -> Owned:
+        """Return what exists now; with the cluster's events when something is not well."""
+        owned = self._observer.owned(registry)
+        if not status.is_well(plan, owned):
+            owned = owned.with_events(await self._observer.events(registry))
+        return owned
 
     async def _prepare(self, plan: RegistryPlan, owned: Owned) -> Outcome:
         """Apply the Routes and wait for the host name that the cluster gives to them."""
@@ -134,8 +171,8 @@ class Reconciler:
             if self._clock.now() - created > ADMISSION_PATIENCE:
                 raise RolloutBlocked(
                     Reason.ROUTE_DEPENDENCY,
-                    f"no router has admitted Route {name}, so the registry has no host name: see "
-                    "to the router, or set SERVER_HOSTNAME in the `configBundleSecret`",
+                    f"no router has admitted Route {name}, so the registry has no host name",
+                    step=f"see to the router, or set SERVER_HOSTNAME in Secret {plan.bundle_name}",
                 )
         return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
 
@@ -220,39 +257,38 @@ class Reconciler:
         )
         return complete
 
-    async def _report(
+    def _report(
         self, observation: Observation, plan: RegistryPlan, owned: Owned, *, editor_secret: str
-    ) -> None:
-        await self._reporter.report(
-            observation.registry,
-            status.Report(
-                generation=observation.registry["metadata"]["generation"],
-                version=plan.settings.quay_version,
-                migration=status.migration_of(plan, owned),
-                verdicts=status.verdicts_of(plan, owned),
-                unhealthy=status.unhealthy_components(plan, owned),
-                registry_endpoint=status.endpoint_of(owned, plan.prefix + REGISTRY_ROUTE)
-                if plan.manages("route")
-                else f"{plan.scheme}://{plan.hostname}",
-                editor_endpoint=status.endpoint_of(owned, plan.prefix + EDITOR_ROUTE),
-                editor_secret=editor_secret,
-            ),
+    ) -> status.Report:
+        return status.Report(
+            generation=observation.registry["metadata"]["generation"],
+            version=plan.settings.quay_version,
+            migration=status.migration_of(plan, owned),
+            verdicts=status.verdicts_of(plan, owned),
+            unhealthy=status.unhealthy_components(plan, owned),
+            registry_endpoint=status.endpoint_of(owned, plan.prefix + REGISTRY_ROUTE)
+            if plan.manages("route")
+            else f"{plan.scheme}://{plan.hostname}",
+            editor_endpoint=status.endpoint_of(owned, plan.prefix + EDITOR_ROUTE),
+            editor_secret=editor_secret,
         )
 
-    async def _report_blocked(self, observation: Observation, blocked: RolloutBlocked) -> None:
+    async def _report_blocked(self, registry: JsonObject, blocked: RolloutBlocked) -> None:
         """Say what is wrong; about pods that run since before, say how they are."""
-        running = observation.status.get("currentVersion") is not None
+        running = (registry.get("status") or {}).get("currentVersion") is not None
         verdicts, unhealthy = {}, {}
         if running:
+            observation = self._observer.glance(registry)
             plan = self._sketch(observation)
-            verdicts = status.verdicts_of(plan, observation.owned)
+            owned = await self._looked_at(registry, plan)
+            verdicts = status.verdicts_of(plan, owned)
             # Which certificate is in use is a matter of the bundle that could not be used.
             verdicts.pop("tls")
-            unhealthy = status.unhealthy_components(plan, observation.owned)
+            unhealthy = status.unhealthy_components(plan, owned)
         await self._reporter.report(
-            observation.registry,
+            registry,
             status.Report(
-                generation=observation.registry["metadata"]["generation"],
+                generation=registry["metadata"]["generation"],
                 version=self._settings.quay_version,
                 blocked=blocked,
                 migration=status.Migration(done=running),
@@ -277,7 +313,7 @@ class Reconciler:
         )
         return make_plan(
             observation,
-            Bundle(config={}, files={}),
+            Bundle(name=observation.bundle_name, config={}, files={}),
             settings=self._settings,
             stored=stored,
             hostname="",
@@ -298,9 +334,19 @@ def _recovered(observation: Observation) -> dict[str, str]:
         raise RolloutBlocked(
             Reason.CREATION_FAILED,
             f"the Secret {keys.secret_name(name)} is gone, and with it the keys to this "
-            "registry's data: restore it from a backup",
+            "registry's data",
+            step="restore it from a backup",
         )
     return found
+
+
+def _forbidden(message: str) -> RolloutBlocked:
+    """Say that the operator lacks a permission."""
+    return RolloutBlocked(
+        Reason.CREATION_FAILED,
+        f"the Kubernetes API refuses the operator: {message.rstrip('.')}",
+        step="grant its service account what deploy/rbac.yaml lists",
+    )
 
 
 def _owner(registry: JsonObject) -> JsonObject:

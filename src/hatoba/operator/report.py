@@ -1,26 +1,27 @@
-"""Write a registry's status, and an event for each condition that says something new."""
+"""Write a registry's status, and an event for each condition that turned.
+
+The same news told again raises the count of the event that told it first, as `kubectl` expects.
+"""
+
+from collections import OrderedDict
+from typing import Final
 
 import structlog
 
 from hatoba.kernel.clock import Clock, rfc3339
-from hatoba.kernel.errors import HatobaError
+from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.ids import KUBERNETES_SUFFIX, random_text
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.kubernetes import Cluster
-from hatoba.operator.model import Reason
-from hatoba.operator.status import Report, changed_conditions, compute
+from hatoba.operator.status import Report, compute, is_trouble, transitions
 
 log = structlog.get_logger()
 
-_WARNINGS = {
-    Reason.CREATION_FAILED,
-    Reason.CONFIG_INVALID,
-    Reason.ROUTE_DEPENDENCY,
-    Reason.OBJECT_STORAGE_DEPENDENCY,
-    Reason.MONITORING_DEPENDENCY,
-    Reason.MIGRATIONS_FAILED,
-}
+LONGEST_MESSAGE: Final = 1024
+"""The API refuses events with a longer message."""
+KNOWN_EVENTS: Final = 1024
+"""Of so many events it is remembered that they were told, to count repetitions."""
 
 
 class Reporter:
@@ -29,6 +30,8 @@ class Reporter:
     def __init__(self, cluster: Cluster, *, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._told: OrderedDict[tuple[str, str, str, str], tuple[str, int]] = OrderedDict()
+        """(uid, type, reason, message) -> (name of the Event, how often it happened)."""
 
     async def report(self, registry: JsonObject, report: Report) -> None:
         """Write the status if it says something new.
@@ -41,7 +44,7 @@ class Reporter:
         if status is previous:
             return
         await self._cluster.replace({**registry, "status": status}, subresource="status")
-        for condition in changed_conditions(previous, status):
+        for condition in transitions(previous, status, report):
             log.info(
                 "condition changed",
                 namespace=registry["metadata"]["namespace"],
@@ -50,13 +53,44 @@ class Reporter:
                 status=condition["status"],
                 reason=condition["reason"],
             )
-            if condition["type"] in ("Available", "RolloutBlocked"):
-                await self._record(registry, condition)
+            await self._record(registry, condition, is_warning=is_trouble(previous, condition))
 
-    async def _record(self, registry: JsonObject, condition: JsonObject) -> None:
+    async def _record(
+        self, registry: JsonObject, condition: JsonObject, *, is_warning: bool
+    ) -> None:
+        """Create an event, or count one up that said the same."""
+        uid = registry["metadata"]["uid"]
+        said = (uid, condition["type"], condition["reason"], condition["message"])
+        name, count = self._told.get(said, ("", 0))
+        try:
+            if name and await self._counted(registry, name, count + 1):
+                self._told[said] = (name, count + 1)
+                return
+            event = self._event(registry, condition, is_warning=is_warning)
+            await self._cluster.create(event)
+            self._told[said] = (event["metadata"]["name"], 1)
+        except HatobaError as error:
+            # An event is a courtesy; the status says the same.
+            log.warning("event not recorded", reason=condition["reason"], error=error.message)
+        while len(self._told) > KNOWN_EVENTS:
+            self._told.popitem(last=False)
+
+    async def _counted(self, registry: JsonObject, name: str, count: int) -> bool:
+        """Raise an event's count; False when the cluster has forgotten it."""
+        patch = {"count": count, "lastTimestamp": rfc3339(self._clock.now())}
+        namespace = registry["metadata"]["namespace"]
+        try:
+            await self._cluster.merge("Event", name, patch, namespace=namespace)
+        except NotFound:
+            return False
+        return True
+
+    def _event(
+        self, registry: JsonObject, condition: JsonObject, *, is_warning: bool
+    ) -> JsonObject:
         metadata = registry["metadata"]
         now = rfc3339(self._clock.now())
-        event = {
+        return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
@@ -72,15 +106,10 @@ class Reporter:
                 "resourceVersion": metadata["resourceVersion"],
             },
             "reason": condition["reason"],
-            "message": condition["message"],
-            "type": "Warning" if condition["reason"] in _WARNINGS else "Normal",
+            "message": condition["message"][:LONGEST_MESSAGE],
+            "type": "Warning" if is_warning else "Normal",
             "source": {"component": "quayregistry-controller"},
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
         }
-        try:
-            await self._cluster.create(event)
-        except HatobaError as error:
-            # An event is a courtesy; the status says the same.
-            log.warning("event not recorded", reason=condition["reason"], error=error.message)

@@ -15,15 +15,16 @@ from hatoba.kernel.clock import rfc3339
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.components import COMPONENTS, EVERY_COMPONENT
-from hatoba.operator.components.deployments import condition_of
 from hatoba.operator.components.quay import UPGRADE
 from hatoba.operator.components.route import admitted_endpoint
+from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, pods_of, quoted
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
 
 CREATED_MESSAGE: Final = "all objects created/updated successfully"
 MIGRATING_MESSAGE: Final = "running database migrations"
 PASSING_MESSAGE: Final = "all registry component healthchecks passing"
 NOT_READY_MESSAGE: Final = "Some components are not ready"
+_CONDITIONS: Final = {component.kind: component.condition for component in EVERY_COMPONENT}
 _AWAITED: Final = ("postgres", "objectstorage", "clair", "tls", "redis")
 
 
@@ -60,10 +61,21 @@ def migration_of(plan: RegistryPlan, owned: Owned) -> Migration:
         return Migration()
     if int(job.get("status", {}).get("succeeded") or 0) > 0:
         return Migration(done=True)
+    return Migration(failure=_failure_of(plan, owned, job))
+
+
+def _failure_of(plan: RegistryPlan, owned: Owned, job: JsonObject) -> str:
+    """Say why a migration does not come to its end; "" while it simply runs."""
+    name = job["metadata"]["name"]
     failed = condition_of(job, "Failed")
+    cause = of_workload(owned, job)
+    reason = f"Job {name} fails: {cause.fact}: {cause.step}" if cause is not None else ""
     if failed is not None and failed.get("status") == "True":
-        return Migration(failure=failed.get("message") or "failed to run migrations")
-    return Migration()
+        message = quoted(failed.get("message") or "failed to run migrations")
+        step = f"read its log with kubectl -n {plan.namespace} logs job/{name}"
+        return f"{message}: {reason or f'Job {name} failed: {step}'}"
+    crashing = any(is_crashing(pod) for pod in pods_of(owned, job))
+    return reason if crashing or cause is not None else ""
 
 
 def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
@@ -78,10 +90,19 @@ def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
     awaited = [kind for kind in _AWAITED if not found[kind].ready]
     if awaited:
         message = f"Awaiting for component {','.join(awaited)} to become available"
-        found["base"] = Verdict.bad(message)
+        found["base"] = Verdict.bad(message, step=f"see {_CONDITIONS[awaited[0]]}")
     if not found["base"].ready and plan.manages("mirror"):
-        found["mirror"] = Verdict.bad("Awaiting for component quay to become available")
+        found["mirror"] = Verdict.bad(
+            "Awaiting for component quay to become available", step="see ComponentQuayReady"
+        )
     return found
+
+
+def is_well(plan: RegistryPlan, owned: Owned) -> bool:
+    """Tell whether nothing needs explaining."""
+    return migration_of(plan, owned).done and all(
+        component.health(plan, owned).ready for component in EVERY_COMPONENT
+    )
 
 
 def unhealthy_components(plan: RegistryPlan, owned: Owned) -> JsonObject:
@@ -246,9 +267,14 @@ def _available(report: Report) -> JsonObject:
     # A rollout that is blocked says nothing about the pods that run since before.
     if report.blocked is None and not report.migration.done:
         return _migrating("Available", report)
-    if any(verdict.reason is Reason.NOT_READY for verdict in report.verdicts.values()):
+    unready = [kind for kind, verdict in report.verdicts.items() if not verdict.ready]
+    if unready:
+        telling = [kind for kind in unready if kind not in ("base", "mirror")] or unready[:1]
         return _condition(
-            "Available", ready=False, reason=Reason.NOT_READY, message=NOT_READY_MESSAGE
+            "Available",
+            ready=False,
+            reason=Reason.NOT_READY,
+            message=f"{NOT_READY_MESSAGE}: see {', '.join(_CONDITIONS[kind] for kind in telling)}",
         )
     return _condition(
         "Available", ready=True, reason=Reason.HEALTH_CHECKS_PASSING, message=PASSING_MESSAGE
@@ -305,17 +331,47 @@ def _with_times(
     return timed
 
 
-def changed_conditions(old: JsonObject, new: JsonObject) -> list[JsonObject]:
-    """Return the conditions that say something new, for events."""
+def transitions(old: JsonObject, new: JsonObject, report: Report) -> list[JsonObject]:
+    """Return the conditions that an event is due about.
+
+    A condition that turned, and a new cause of the same trouble. That a component exists and is
+    not ready yet is no event: every registry begins like that.
+    """
     known = {found["type"]: found for found in old.get("conditions") or []}
+    telling = {_CONDITIONS[kind] for kind, found in report.verdicts.items() if found.diagnosed}
+    telling |= {"RolloutBlocked", "Available"}
     return [
-        found
-        for found in new.get("conditions") or []
-        if any(
-            known.get(found["type"], {}).get(key) != found[key]
-            for key in ("status", "reason", "message")
-        )
+        condition
+        for condition in new.get("conditions") or []
+        if _is_due(known.get(condition["type"]), condition, telling=condition["type"] in telling)
     ]
+
+
+def _is_due(before: JsonObject | None, condition: JsonObject, *, telling: bool) -> bool:
+    if before is not None and before["status"] != condition["status"]:
+        return True
+    if not telling or before is None:
+        return telling
+    if before["reason"] != condition["reason"]:
+        return True
+    # What a sum adds are names of conditions that have events of their own.
+    return bool(before.get("message") != condition["message"]) and not _is_sum(condition)
+
+
+def is_trouble(old: JsonObject, condition: JsonObject) -> bool:
+    """Tell whether a condition is bad news: a step back, or a cause that somebody must remove."""
+    if condition["type"] == "RolloutBlocked":
+        return bool(condition["status"] == "True")
+    if condition["status"] == "True" or condition["reason"] == Reason.MIGRATIONS_IN_PROGRESS:
+        return False
+    if condition["type"] != "Available" or condition["reason"] == Reason.MIGRATIONS_FAILED:
+        return True
+    known = {found["type"]: found for found in old.get("conditions") or []}
+    return bool(known.get("Available", {}).get("status") == "True")
+
+
+def _is_sum(condition: JsonObject) -> bool:
+    return bool(condition["type"] == "Available" and condition["reason"] == Reason.NOT_READY)
 
 
 def go_time(moment: datetime) -> str:

@@ -175,8 +175,9 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("clair"):
         return Verdict.unmanaged("Clair not managed by the operator")
-    names = (plan.prefix + suffix for suffix in (DATABASE, SCANNER))
-    return deployments.judge_all(owned, names, good="Clair component healthy")
+    names = [plan.prefix + suffix for suffix in (DATABASE, SCANNER)]
+    pending = deployments.judge_claim(owned, names[0], component="ClairPostgres")
+    return pending or deployments.judge_all(owned, names, good="Clair component healthy")
 
 
 CLAIR: Final = ComponentType(

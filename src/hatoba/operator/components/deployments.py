@@ -1,39 +1,102 @@
 """Judge a Deployment, for every component that has one.
 
-Source: the messages of Quay's operator (package cmpstatus).
+Source: the messages of Quay's operator (package cmpstatus). What it says is followed by the cause,
+where one is known, and by what to do.
 """
 
 from collections.abc import Iterable
 
 from hatoba.kernel.json import JsonObject
-from hatoba.operator.model import Owned, Verdict
-
-
-def condition_of(obj: JsonObject, kind: str) -> JsonObject | None:
-    """Return the status condition of that type."""
-    conditions = obj.get("status", {}).get("conditions") or []
-    return next((found for found in conditions if found.get("type") == kind), None)
+from hatoba.operator.diagnosis import CLAIM_REASONS, condition_of, of_claim, of_workload, quoted
+from hatoba.operator.model import Owned, Reason, Verdict
 
 
 def judge(owned: Owned, name: str, *, absent: str, foreign: str) -> Verdict:
     """Tell whether a Deployment has the pods that it should have."""
     found = owned.get("Deployment", name)
     if found is None:
-        return Verdict.bad(absent)
+        return Verdict.bad(absent, step=f"Deployment {name} is made with the next pass")
     if not owned.belongs(found):
-        return Verdict.bad(foreign)
+        return Verdict.bad(
+            foreign,
+            step=f"delete or rename Deployment {name}, which somebody else made",
+            diagnosed=True,
+        )
     available = condition_of(found, "Available")
-    if available is None:
-        return Verdict.bad(f"Available condition not found for {name}")
-    if available["status"] != "True":
-        return Verdict.bad(f"Deployment {name}: {available.get('message', '')}")
+    if available is None or available["status"] != "True":
+        fact = f"Available condition not found for {name}"
+        if available is not None:
+            fact = f"Deployment {name}: {quoted(available.get('message', ''))}"
+        return _unwell(owned, found, fact)
     if not found["status"].get("availableReplicas", 0):
-        return Verdict.bad(f"Deployment {name} has zero replicas available")
+        return _idle(owned, found, f"Deployment {name} has zero replicas available")
+    if (stuck := _stuck(owned, found)) is not None:
+        return Verdict.good(f"Deployment {name} serves with pods of before: {stuck}")
     return Verdict.good(f"Deployment {name} healthy")
+
+
+def _unwell(owned: Owned, found: JsonObject, fact: str) -> Verdict:
+    cause = of_workload(owned, found)
+    if cause is not None:
+        return Verdict.bad(f"{fact}: {cause.fact}", step=cause.step, diagnosed=True)
+    metadata = found["metadata"]
+    describe = f"kubectl -n {metadata['namespace']} describe deployment {metadata['name']}"
+    return Verdict.bad(fact, step=f"its pods are starting; if that lasts, see {describe}")
+
+
+def _idle(owned: Owned, found: JsonObject, fact: str) -> Verdict:
+    if found["spec"].get("replicas", 1):
+        return _unwell(owned, found, fact)
+    metadata = found["metadata"]
+    scale = f"kubectl -n {metadata['namespace']} scale deployment {metadata['name']} --replicas=2"
+    return Verdict.bad(fact, step=f"it is scaled to zero; for pods: {scale}")
+
+
+def _stuck(owned: Owned, found: JsonObject) -> str | None:
+    """Say why a rollout does not go on although enough pods serve; None when it does."""
+    progressing = condition_of(found, "Progressing")
+    if progressing is None or progressing.get("status") != "False":
+        return None
+    cause = of_workload(owned, found)
+    if cause is None:
+        return f"the rollout is stuck ({quoted(progressing.get('message', ''))})"
+    return f"the rollout is stuck, {cause.fact}: {cause.step}"
+
+
+def judge_claim(owned: Owned, name: str, *, component: str) -> Verdict | None:
+    """Say what keeps a database's claim from having a volume; None when that is not the matter.
+
+    Source: Quay operator 3.10 and later, reasons PVCPending and PVCProvisioningFailed.
+    """
+    if owned.get("Deployment", name) is None:
+        return None
+    found = owned.get("PersistentVolumeClaim", name)
+    if found is None:
+        return Verdict.bad(
+            f"PersistentVolumeClaim {name} not found", step="it is made with the next pass"
+        )
+    if found.get("status", {}).get("phase") != "Pending":
+        return None
+    told = owned.told_about("PersistentVolumeClaim", name, CLAIM_REASONS)
+    cause = of_claim(owned, name)
+    step = cause.step if cause is not None else ""
+    if told:
+        return Verdict.bad(
+            f"{component} PVC {name} provisioning failed: {quoted(told)}",
+            step=step,
+            diagnosed=True,
+            reason=Reason.CLAIM_FAILED,
+        )
+    return Verdict.bad(
+        f"{component} PersistentVolumeClaim {name} is pending",
+        step=step,
+        reason=Reason.CLAIM_PENDING,
+    )
 
 
 def judge_all(owned: Owned, names: Iterable[str], *, good: str) -> Verdict:
     """Tell whether several Deployments have their pods; the first that has not is the verdict."""
+    remark = ""
     for name in names:
         verdict = judge(
             owned,
@@ -43,7 +106,9 @@ def judge_all(owned: Owned, names: Iterable[str], *, good: str) -> Verdict:
         )
         if not verdict.ready:
             return verdict
-    return Verdict.good(good)
+        if verdict.message != f"Deployment {name} healthy":
+            remark = verdict.message
+    return Verdict.good(remark or good)
 
 
 def rolled_out(found: JsonObject) -> bool:

@@ -31,11 +31,19 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages(_KIND):
         return Verdict.unmanaged("Horizontal pod autoscaler not managed by the operator")
     for target, _ in _targets(plan):
-        found = owned.get("HorizontalPodAutoscaler", plan.prefix + target)
+        name = plan.prefix + target
+        found = owned.get("HorizontalPodAutoscaler", name)
         if found is None:
-            return Verdict.bad("Horizontal pod autoscaler not found")
+            return Verdict.bad(
+                "Horizontal pod autoscaler not found",
+                step=f"HorizontalPodAutoscaler {name} is made with the next pass",
+            )
         if not owned.belongs(found):
-            return Verdict.bad("Horizontal pod autoscaler not owned by QuayRegistry")
+            return Verdict.bad(
+                "Horizontal pod autoscaler not owned by QuayRegistry",
+                step=f"delete or rename HorizontalPodAutoscaler {name}, which somebody else made",
+                diagnosed=True,
+            )
     return Verdict.good("Horizontal pod autoscaler found")
 
 

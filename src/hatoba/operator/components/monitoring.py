@@ -188,9 +188,13 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         name = plan.prefix + suffix
         found = owned.get(kind, name)
         if found is None:
-            return Verdict.bad(f"{kind} {name} not found")
+            return Verdict.bad(f"{kind} {name} not found", step="it is made with the next pass")
         if not owned.belongs(found):
-            return Verdict.bad(f"{kind} {name} not owned by QuayRegistry")
+            return Verdict.bad(
+                f"{kind} {name} not owned by QuayRegistry",
+                step="delete or rename it, somebody else made it",
+                diagnosed=True,
+            )
     return Verdict.good("ServiceMonitor and PrometheusRules created")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.diagnosis import CLAIM_REASONS, of_claim
 from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
 
 MOUNT_PATH: Final = "/datastorage"
@@ -84,12 +85,24 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         return Verdict.unmanaged("Object storage not managed by the operator")
     kind = "PersistentVolumeClaim" if uses_volume(plan) else "ObjectBucketClaim"
     words = "persistent volume claim" if uses_volume(plan) else "object bucket claim"
-    found = owned.get(kind, plan.prefix + DATA_STORE)
+    name = plan.prefix + DATA_STORE
+    found = owned.get(kind, name)
     if found is None:
-        return Verdict.bad(f"Unable to locate {words}")
-    if found.get("status", {}).get("phase") != "Bound":
-        return Verdict.bad(f"{words.capitalize()} not bound")
-    return Verdict.good(f"{words.capitalize()} bound")
+        return Verdict.bad(
+            f"Unable to locate {words}", step=f"{kind} {name} is made with the next pass"
+        )
+    if found.get("status", {}).get("phase") == "Bound":
+        return Verdict.good(f"{words.capitalize()} bound")
+    cause = of_claim(owned, name) if kind == "PersistentVolumeClaim" else None
+    if cause is not None:
+        told = bool(owned.told_about(kind, name, CLAIM_REASONS))
+        return Verdict.bad(
+            f"{words.capitalize()} not bound: {cause.fact}", step=cause.step, diagnosed=told
+        )
+    return Verdict.bad(
+        f"{words.capitalize()} not bound",
+        step=f"see what its provisioner says of {kind} {name}",
+    )
 
 
 OBJECT_STORAGE: Final = ComponentType(

@@ -136,9 +136,11 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("postgres"):
         return Verdict.unmanaged("Postgres not managed by the operator")
-    return deployments.judge(
+    name = plan.prefix + DATABASE
+    pending = deployments.judge_claim(owned, name, component="Postgres")
+    return pending or deployments.judge(
         owned,
-        plan.prefix + DATABASE,
+        name,
         absent="Postgres deployment not found",
         foreign="Postgres deployment not owned by QuayRegistry",
     )

@@ -10,6 +10,7 @@ from typing import Final
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.diagnosis import quoted
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 REGISTRY_ROUTE: Final = "quay"
@@ -101,13 +102,23 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
             "the cluster has no Route API: set SERVER_HOSTNAME in the `configBundleSecret` to the "
             "host by which people reach the registry"
         )
-    found = owned.get("Route", plan.prefix + REGISTRY_ROUTE)
+    name = plan.prefix + REGISTRY_ROUTE
+    found = owned.get("Route", name)
     if found is None:
-        return Verdict.bad("Route not found")
-    if not found.get("status", {}).get("ingress"):
-        return Verdict.bad("Route found but no ingress")
+        return Verdict.bad("Route not found", step=f"Route {name} is made with the next pass")
+    ingresses = found.get("status", {}).get("ingress")
+    if not ingresses:
+        return Verdict.bad(
+            "Route found but no ingress",
+            step=f"see that the cluster's router runs and looks after Route {name}",
+        )
     if admitted_endpoint(found) is None:
-        return Verdict.bad("Route not fully admitted")
+        told = [str(c.get("message", "")) for i in ingresses for c in i.get("conditions") or []]
+        return Verdict.bad(
+            f"Route not fully admitted: Route {name} was refused ({quoted('; '.join(told))})",
+            step=f"set SERVER_HOSTNAME in Secret {plan.bundle_name} to a host that it allows",
+            diagnosed=True,
+        )
     return Verdict.good("Route admitted")
 
 

@@ -13,13 +13,23 @@ from hatoba.operator.model import Owned, RegistryPlan, Verdict
 def _health(plan: RegistryPlan, _owned: Owned) -> Verdict:
     if plan.manages("tls"):
         if {"ssl.cert", "ssl.key"} & plan.files.keys():
-            return Verdict.bad("TLS managed but config bundle contain certs")
+            return Verdict.bad(
+                "TLS managed but config bundle contain certs",
+                step=f"take ssl.cert and ssl.key out of Secret {plan.bundle_name}, or set "
+                "`managed: false` for tls",
+                diagnosed=True,
+            )
         return Verdict.good("Using cluster wildcard certs")
     if plan.own_certificate:
         return Verdict.good("Config bundle contains certs")
     if not plan.capabilities.routes:
         return Verdict.unmanaged("TLS is not offered: the cluster has no Route API")
-    return Verdict.bad("TLS unmanaged but config bundle does not contain certs")
+    return Verdict.bad(
+        "TLS unmanaged but config bundle does not contain certs",
+        step=f"put ssl.cert and ssl.key into Secret {plan.bundle_name}, or set `managed: true` "
+        "for tls",
+        diagnosed=True,
+    )
 
 
 TLS: Final = ComponentType(
