@@ -222,6 +222,20 @@ async def check_proven_bytes_replace_damaged_ones(driver: BlobDriver) -> None:
     assert await read(driver, digest, 0, 7) == b"correct"
 
 
+async def check_what_is_set_aside_is_missing_until_it_is_pushed_again(driver: BlobDriver) -> None:
+    with pytest.raises(BlobMissing):
+        await driver.set_aside(DIGEST)
+    kept = await put(driver, b"other")
+    for _ in range(2):
+        await put(driver, CONTENT)
+        await driver.set_aside(DIGEST)
+        with pytest.raises(BlobMissing):
+            await driver.stat(DIGEST)
+        assert [found.digest async for found in driver.list_blobs()] == [kept]
+    await put(driver, CONTENT)
+    assert await read(driver, DIGEST, 0, len(CONTENT)) == CONTENT
+
+
 async def check_the_driver_proves_itself(driver: BlobDriver) -> None:
     await driver.check()
 

@@ -149,6 +149,16 @@ class BlobDriver(Protocol):
     async def delete(self, digest: Digest) -> None:
         """Remove a blob; idempotent."""
 
+    async def set_aside(self, digest: Digest) -> None:
+        """Move a blob's bytes out of the way, where people can look at them.
+
+        For bytes that turned out not to be what they are called: afterwards the blob is missing
+        until somebody pushes it again. What was set aside before under the digest is replaced.
+
+        Raises:
+            BlobMissing: there is none.
+        """
+
     async def check(self) -> None:
         """Prove that bytes can be written and read back.
 

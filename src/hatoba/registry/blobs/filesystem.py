@@ -1,7 +1,8 @@
 """Blobs as files: `sha256/ab/<hex>` below a directory, as Quay lays them out.
 
 An upload is `uploads/<id>`; committing it is fsync, rename, fsync of the directory. The bytes are
-on disk before anybody is told so. Several processes may share the directory.
+on disk before anybody is told so. Bytes that turned out not to be what they are called lie in
+`damaged/sha256/<hex>`. Several processes may share the directory.
 """
 
 import asyncio
@@ -223,6 +224,14 @@ class FilesystemBlobs(BlobDriver):
             await asyncio.to_thread(self.blob_path(digest).unlink, missing_ok=True)
 
     @override
+    async def set_aside(self, digest: Digest) -> None:
+        try:
+            with _translated():
+                await asyncio.to_thread(self._set_aside_blocking, digest)
+        except FileNotFoundError as error:
+            raise BlobMissing(f"no bytes of {digest}") from error
+
+    @override
     async def check(self) -> None:
         with _translated():
             await asyncio.to_thread(self._check_blocking)
@@ -259,6 +268,14 @@ class FilesystemBlobs(BlobDriver):
             finally:
                 os.close(handle)
         return swept
+
+    def _set_aside_blocking(self, digest: Digest) -> None:
+        source = self.blob_path(digest)
+        target = self._directory / "damaged" / digest.algorithm / digest.hex
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        _sync_directory(target.parent)
+        _sync_directory(source.parent)
 
     def _check_blocking(self) -> None:
         probe = self._uploads / f"_verify-{uuid4()}"

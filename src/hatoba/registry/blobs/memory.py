@@ -81,6 +81,7 @@ class MemoryBlobs(BlobDriver):
     """Dictionaries of bytes."""
 
     blobs: dict[Digest, bytes] = field(default_factory=dict)
+    aside: dict[Digest, bytes] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     touched: dict[str, datetime] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
@@ -135,6 +136,12 @@ class MemoryBlobs(BlobDriver):
     @override
     async def delete(self, digest: Digest) -> None:
         self.blobs.pop(digest, None)
+
+    @override
+    async def set_aside(self, digest: Digest) -> None:
+        if digest not in self.blobs:
+            raise BlobMissing(f"no bytes of {digest}")
+        self.aside[digest] = self.blobs.pop(digest)
 
     @override
     async def check(self) -> None:
