@@ -5,11 +5,12 @@ import shutil
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
-from tests.blackbox.conftest import on_postgresql, standalone
+from tests.blackbox.conftest import PASSWORD, on_postgresql, standalone
 from tests.blackbox.test_protocol import Client
 
 from hatoba.kernel.digests import Digest
@@ -96,6 +97,10 @@ def wired(postgres_server, tmp_path_factory):
             wire.close()
 
 
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+
+
 def stored(registry) -> set[str]:
     """The digests whose bytes lie in the storage."""
     return {path.name for path in (registry.directory / "storage" / "sha256").glob("*/*")}
@@ -116,10 +121,13 @@ def test_a_database_lost_during_a_push_is_told_and_the_push_can_be_repeated(wire
         client.call("POST", "/blobs/uploads/"),
         client.push("v1", manifest),
         client.call("GET", "/manifests/v1"),
+        registry.call("GET", "/v2/auth?service=x&scope=repository:admin/x:pull"),
+        registry.call("GET", "/v2/auth?service=x", headers=basic("admin", PASSWORD)),
     ]
     wire.mend()
     assert [answer.status for answer in refused] == [503] * len(refused)
     assert all(answer.json["errors"][0]["message"] for answer in refused)
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
     assert client.call("GET", f"/blobs/{digest}").status == 404
     assert client.call("GET", "/manifests/v1").status == 404
     progress = client.call("GET", upload)

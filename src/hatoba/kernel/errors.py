@@ -17,9 +17,17 @@ from them. Edges hold one table from class to wire form.
     └── Unavailable        a neighbour (database, storage, peer) does not answer (502, 503)
 """
 
+from typing import Final
+
+RETRY_AFTER_SECONDS: Final = 5
+"""When to come back where nobody knows better: longer than a restart of a worker takes."""
+
 
 class HatobaError(Exception):
     """Root of every error that Hatoba raises on purpose."""
+
+    retry_after_seconds: int | None = None
+    """After how long the same request may succeed, where that depends on time alone."""
 
     @property
     def message(self) -> str:
@@ -62,6 +70,10 @@ class TooLarge(HatobaError):
 class RateLimited(HatobaError):
     """Too many attempts in a period."""
 
+    retry_after_seconds: int | None = RETRY_AFTER_SECONDS
+
 
 class Unavailable(HatobaError):
     """A neighbour that is needed (database, storage, peer) does not answer."""
+
+    retry_after_seconds: int | None = RETRY_AFTER_SECONDS

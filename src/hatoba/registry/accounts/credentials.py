@@ -123,7 +123,7 @@ class Credentials:
         )
         wait = (allowed_at - self.clock.now()).total_seconds()
         if wait > 0:
-            raise TooManyLogins(retry_after=ceil(wait))
+            raise TooManyLogins(retry_after_seconds=ceil(wait))
 
     async def _check_oauth(self, password: str) -> Recognised:
         record = await self.applications.find_token(password)

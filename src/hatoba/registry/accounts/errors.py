@@ -109,8 +109,8 @@ class SuperuserProtected(Forbidden):
 class TooManyLogins(RateLimited):
     """Attempts to log in follow each other too fast."""
 
-    def __init__(self, *, retry_after: int) -> None:
+    def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(
             "Too many login attempts. \nPlease reset your Quay password and try again."
         )
-        self.retry_after = retry_after
+        self.retry_after_seconds = retry_after_seconds

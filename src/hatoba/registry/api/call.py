@@ -215,7 +215,7 @@ async def serve(row: Row, request: Request) -> Response:
         result = await row.handler(call)
     except TooManyLogins as error:
         return PlainTextResponse(
-            error.message, status_code=429, headers={"Retry-After": str(error.retry_after)}
+            error.message, status_code=429, headers={"Retry-After": str(error.retry_after_seconds)}
         )
     except HatobaError as error:
         extra: JsonObject | None = None

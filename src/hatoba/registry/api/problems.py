@@ -139,6 +139,15 @@ def problem(
 def answer(error: HatobaError, *, base_url: str, extra: JsonObject | None = None) -> JSONResponse:
     """Return the answer that stands for an error."""
     form = form_of(error)
+    response = _shown(error, form=form, base_url=base_url, extra=extra)
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
+def _shown(
+    error: HatobaError, *, form: Form, base_url: str, extra: JsonObject | None
+) -> JSONResponse:
     if isinstance(error, InvalidOwner):
         extra = {"reason": "invaliduser"}
     if form.kind is None:

@@ -145,4 +145,6 @@ def problem_reply(error: HatobaError, *, headers: Headers = ()) -> Reply:
         "detail": detail,
         **wire.extra,
     }
+    if error.retry_after_seconds is not None:
+        headers = [*headers, ("Retry-After", str(error.retry_after_seconds))]
     return json_reply({"errors": [body]}, status=wire.status, headers=headers)

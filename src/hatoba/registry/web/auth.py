@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from hatoba.kernel.errors import InvalidInput, Unauthenticated, Unsupported
+from hatoba.kernel.errors import InvalidInput, Unauthenticated, Unavailable, Unsupported
 from hatoba.registry.access.models import Identity, Role
 from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.access.tokens import Grant
@@ -49,6 +49,7 @@ _REFUSALS: Final = {
     InvalidInput: (400, "INVALID_REQUEST"),
     Unauthenticated: (401, "UNAUTHORIZED"),
     NamespaceDisabled: (405, "DENIED"),
+    Unavailable: (503, "UNAVAILABLE"),
 }
 
 
@@ -96,15 +97,17 @@ async def issue_token(request: Request) -> Response:
     rooms: Rooms = request.app.state.rooms
     try:
         identity, grants = await _decide(request, rooms)
+        audience = request.query_params.get("service")
+        token = await rooms.issuer.issue(identity, audience=audience, grants=grants)
     except TooManyLogins as error:
-        headers = {"Retry-After": str(error.retry_after)}
+        headers = {"Retry-After": str(error.retry_after_seconds)}
         return PlainTextResponse(error.message, status_code=429, headers=headers)
-    except (InvalidInput, Unauthenticated, NamespaceDisabled) as error:
+    except tuple(_REFUSALS) as error:
         status, code = next(form for kind, form in _REFUSALS.items() if isinstance(error, kind))
         body = {"errors": [{"code": code, "detail": {}, "message": error.message}]}
-        return JSONResponse(body, status_code=status)
-    audience = request.query_params.get("service")
-    token = await rooms.issuer.issue(identity, audience=audience, grants=grants)
+        wait = error.retry_after_seconds
+        headers = {} if wait is None else {"Retry-After": str(wait)}
+        return JSONResponse(body, status_code=status, headers=headers)
     return JSONResponse({"token": token})
 
 
