@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -20,6 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from tests import bytecode
 from tests.blackbox.images import Layout
 
 PASSWORD = "password1"
@@ -119,7 +119,7 @@ def started(command, *, directory, port, database_uri, environment=None):
             [sys.executable, "-m", "hatoba.cli.main", *command],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "HATOBA_DRAIN_SECONDS": "0", **(environment or {})},
+            env=bytecode.environment(**{"HATOBA_DRAIN_SECONDS": "0", **(environment or {})}),
         )
     try:
         wait_until_healthy(port, process, log)
@@ -209,6 +209,7 @@ def on_postgresql(
         [sys.executable, "-m", "hatoba.cli.main", "registry", "migrate", "--config", directory],
         check=True,
         capture_output=True,
+        env=bytecode.environment(),
     )
     command = ["registry", "serve", "--config", str(directory), "--listen", f"127.0.0.1:{port}"]
     with started(
