@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test check install install-dev format lock packages packages-test
+.PHONY: help up down test torture check install install-dev format lock packages packages-test
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -41,7 +41,7 @@ packages:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql redis-server libnss-wrapper kubectl
 
 packages-test: packages
-	@deploy/install-packages skopeo podman buildah docker-registry
+	@deploy/install-packages skopeo podman buildah docker-registry strace faketime
 
 up: packages install ## From a fresh checkout to a running registry
 	@$(BIN)/hatoba up -f deploy/samples/walkthrough.yaml
@@ -52,6 +52,10 @@ down: ## Stop everything (PURGE=1 removes its state)
 test: packages-test install-dev ## All tests
 	@$(BIN)/python -m pytest -n 2 -m "not cluster"
 	@$(BIN)/python -m pytest -m cluster -p no:randomly
+
+torture: packages-test install-dev ## Faults at random instants, for SECONDS=600 (SEED=... repeats the dice)
+	@HATOBA_TORTURE_SECONDS=$(or $(SECONDS),600) HATOBA_TORTURE_SEED=$(or $(SEED),$(shell date +%s)) \
+	  $(BIN)/python -m pytest -p no:randomly -s -v tests/torture
 
 check: install-dev ## Format, lint, types, import contracts
 	@$(BIN)/ruff format --check -q src tests requirements
