@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test torture check install install-dev format lock packages packages-test
+.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -41,7 +41,10 @@ packages:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql redis-server libnss-wrapper kubectl
 
 packages-test: packages
-	@deploy/install-packages skopeo podman buildah docker-registry strace faketime
+	@deploy/install-packages skopeo podman buildah docker-registry strace faketime wrk
+
+packages-bench:
+	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql docker-registry skopeo wrk
 
 up: packages install ## From a fresh checkout to a running registry
 	@$(BIN)/hatoba up -f deploy/samples/walkthrough.yaml
@@ -57,16 +60,19 @@ torture: packages-test install-dev ## Faults at random instants, for SECONDS=600
 	@HATOBA_TORTURE_SECONDS=$(or $(SECONDS),600) HATOBA_TORTURE_SEED=$(or $(SEED),$(shell date +%s)) \
 	  $(BIN)/python -m pytest -p no:randomly -s -v tests/torture
 
+bench: packages-bench install ## Measure beside docker-registry (QUICK=1: in three minutes; ONLY=manifest,blob: some rows)
+	@$(BIN)/python -m bench --plan $(if $(QUICK),quick,full) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--output bench/results.md)
+
 check: install-dev ## Format, lint, types, import contracts
-	@$(BIN)/ruff format --check -q src tests requirements
-	@$(BIN)/ruff check -q src tests requirements
+	@$(BIN)/ruff format --check -q src bench tests requirements
+	@$(BIN)/ruff check -q src bench tests requirements
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache 2>/dev/null || $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:randomly tests/architecture
 
 format: install-dev
-	@$(BIN)/ruff format src tests requirements
-	@$(BIN)/ruff check --fix -q src tests requirements
+	@$(BIN)/ruff format src bench tests requirements
+	@$(BIN)/ruff check --fix -q src bench tests requirements
 
 lock: $(BIN)/uv ## Write the hashed requirements anew
 	@for r in tools runtime dev; do $(COMPILE) -o requirements/$$r.txt requirements/$$r.in; done

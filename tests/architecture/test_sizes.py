@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
+SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FILE_STOP, TABLE_FILE_STOP, TEST_FILE_STOP = 500, 700, 600
 FUNCTION_STOP, CLASS_STOP = 60, 300

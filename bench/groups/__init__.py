@@ -1,0 +1,13 @@
+"""Groups of rows, one file each; `ALL` is the order of the table."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bench.groups import blobs, listings, manifests
+from bench.rows import Context, Row
+
+ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
+    manifests.rows,
+    blobs.rows,
+    listings.rows,
+)

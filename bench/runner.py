@@ -1,0 +1,99 @@
+"""Drives the sides through the rows: in turn, round by round, with the CPU time of each window."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.model import BenchmarkFailed, Figures, Sample, figures, judge
+from bench.plan import Plan
+from bench.processes import cpu_seconds, memory
+from bench.rows import Contest, ContestResult, Failure, Results, Row, Trial, TrialResult
+from bench.servers.ours import Ours
+from bench.servers.peer import Peer
+from bench.servers.side import Side
+
+MIB = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    """What one side has done and used in a contest."""
+
+    samples: list[Sample] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    rss_bytes: int = 0
+    pss_bytes: int = 0
+
+    def close(self) -> Figures:
+        return figures(
+            self.samples,
+            cpu_seconds=self.cpu_seconds,
+            rss_mib=self.rss_bytes / MIB,
+            pss_mib=self.pss_bytes / MIB,
+        )
+
+
+def run_rows(
+    rows: Sequence[Row],
+    *,
+    ours: Ours,
+    peer: Peer,
+    plan: Plan,
+    tell: Callable[[ContestResult | TrialResult | Failure], None],
+) -> Results:
+    """Run all rows; one that cannot be measured is told as such and does not stop the others."""
+    results = Results()
+    for row in rows:
+        try:
+            item = _run(row, ours=ours, peer=peer, plan=plan)
+        except BenchmarkFailed as error:
+            item = Failure(key=row.key, reason=str(error))
+        results.items.append(item)
+        tell(item)
+    return results
+
+
+def _run(row: Row, *, ours: Ours, peer: Peer, plan: Plan) -> ContestResult | TrialResult | Failure:
+    match row:
+        case Contest():
+            return run_contest(row, ours=ours, peer=peer, plan=plan)
+        case Trial():
+            return TrialResult(trial=row, findings=row.run(ours))
+
+
+def run_contest(contest: Contest, *, ours: Side, peer: Side, plan: Plan) -> ContestResult:
+    """Let the sides do the work in turn, as many rounds as planned, ours first."""
+    sides = (ours, peer)
+    accounts = {side.name: _Account() for side in sides}
+    for side in sides:
+        contest.load.prepare(side)
+        _settle(contest, side, plan=plan)
+    for _ in range(plan.rounds):
+        for side in sides:
+            _window(contest, side, account=accounts[side.name], plan=plan)
+    found = {name: account.close() for name, account in accounts.items()}
+    return ContestResult(
+        contest=contest,
+        ours=found[ours.name],
+        peer=found[peer.name],
+        verdicts=[
+            judge(floor, ours=found[ours.name], peer=found[peer.name]) for floor in contest.floors
+        ],
+    )
+
+
+def _window(contest: Contest, side: Side, *, account: _Account, plan: Plan) -> None:
+    before = cpu_seconds(side.roots)
+    sample = contest.load.run(side)
+    _settle(contest, side, plan=plan)
+    account.cpu_seconds += cpu_seconds(side.roots) - before
+    account.samples.append(sample)
+    used = memory(side.registry_roots)
+    account.rss_bytes = max(account.rss_bytes, used.rss_bytes)
+    account.pss_bytes = max(account.pss_bytes, used.pss_bytes)
+
+
+def _settle(contest: Contest, side: Side, *, plan: Plan) -> None:
+    """Wait until what the answers left to be done later has been done."""
+    if contest.leaves_work and side.defers_work:
+        time.sleep(plan.settle_seconds)

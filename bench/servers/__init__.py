@@ -1,0 +1,1 @@
+"""The servers that are measured, on loopback; each is owned by a context and ended by it."""
