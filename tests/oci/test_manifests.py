@@ -11,7 +11,12 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.errors import HatobaError
 from hatoba.oci import media_types
 from hatoba.oci.descriptors import MalformedManifest
-from hatoba.oci.manifests import ManifestTooLarge, UnknownManifestType, parse_manifest
+from hatoba.oci.manifests import (
+    MAXIMUM_REFERENCES,
+    ManifestTooLarge,
+    UnknownManifestType,
+    parse_manifest,
+)
 
 CONFIG = {"mediaType": media_types.OCI_CONFIG, "digest": str(Digest.of(b"c")), "size": 1}
 LAYER = {
@@ -67,7 +72,8 @@ def test_parameters_of_the_content_type_do_not_matter() -> None:
     [
         ({}, media_types.OCI_CONFIG),
         ({"artifactType": "application/sbom"}, "application/sbom"),
-        ({"config": {**CONFIG, "mediaType": media_types.OCI_EMPTY}}, None),
+        ({"artifactType": ""}, media_types.OCI_CONFIG),
+        ({"config": {**CONFIG, "mediaType": media_types.OCI_EMPTY}}, media_types.OCI_EMPTY),
     ],
 )
 def test_the_artifact_type_is_declared_or_the_configs(changes, expected) -> None:
@@ -85,7 +91,15 @@ def test_the_artifact_type_is_declared_or_the_configs(changes, expected) -> None
         image(schemaVersion=1),
         image(mediaType=media_types.DOCKER_MANIFEST),
         image(config=None),
-        image(layers=None),
+        {"schemaVersion": 2, "config": CONFIG},
+        image(layers={}),
+        image(fsLayers=[]),
+        image(layers=[{**LAYER, "urls": "http://x"}]),
+        image(layers=[{**LAYER, "urls": [1]}]),
+        image(config={**CONFIG, "data": "Yw"}),
+        image(config={**CONFIG, "data": "eA=="}),
+        image(config={**CONFIG, "data": 7}),
+        image(config={**CONFIG, "size": 2, "data": "Yw=="}),
         image(layers=[{**LAYER, "digest": "sha256:abc"}]),
         image(layers=[{**LAYER, "digest": 5}]),
         image(layers=[{**LAYER, "size": -1}]),
@@ -96,7 +110,6 @@ def test_the_artifact_type_is_declared_or_the_configs(changes, expected) -> None
         image(manifests=[]),
         image(annotations={"a": 1}),
         image(artifactType=3),
-        image(artifactType=""),
         image(artifactType="a\0b"),
         image(artifactType="a" * 256),
         image(subject="x"),
@@ -107,6 +120,43 @@ def test_a_malformed_image_manifest_is_refused(document) -> None:
         parse(document)
 
 
+@pytest.mark.parametrize("key", ["layers", "config", "fsLayers"])
+def test_an_index_that_is_an_image_too_is_refused(key) -> None:
+    document = {"schemaVersion": 2, "manifests": [], key: image().get(key, [])}
+    with pytest.raises(MalformedManifest):
+        parse(document, media_types.OCI_INDEX)
+
+
+@pytest.mark.parametrize(
+    ("document", "media_type"),
+    [
+        (image(layers=None), media_types.OCI_MANIFEST),
+        (image(layers=[]), media_types.DOCKER_MANIFEST),
+        ({"schemaVersion": 2, "manifests": None}, media_types.OCI_INDEX),
+    ],
+)
+def test_a_list_without_members_may_be_null(document, media_type) -> None:
+    manifest = parse(document, media_type)
+    assert (manifest.layers, manifest.children) == ((), ())
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_embedded_data_is_what_the_descriptor_names(algorithm) -> None:
+    config = {**CONFIG, "digest": str(Digest.of(b"c", algorithm)), "data": "Yw=="}
+    assert parse(image(config=config)).config is not None
+
+
+def test_the_type_is_the_documents_where_no_header_tells_it() -> None:
+    document = image(mediaType=media_types.DOCKER_MANIFEST)
+    assert parse(document, "").media_type == media_types.DOCKER_MANIFEST
+
+
+def test_as_many_descriptors_as_the_limit() -> None:
+    assert len(parse(image(layers=[LAYER] * MAXIMUM_REFERENCES)).layers) == MAXIMUM_REFERENCES
+    with pytest.raises(MalformedManifest):
+        parse(image(layers=[LAYER] * (MAXIMUM_REFERENCES + 1)))
+
+
 @pytest.mark.parametrize(
     "content_type", [media_types.DOCKER_SCHEMA1_SIGNED, "application/json", "text/html", ""]
 )
@@ -115,9 +165,11 @@ def test_other_types_are_refused(content_type) -> None:
         parse(image(), content_type)
 
 
-def test_a_manifest_above_the_limit_is_refused() -> None:
+def test_a_manifest_may_be_as_large_as_the_limit() -> None:
+    size = len(json.dumps(image()))
+    assert parse(image(), maximum_bytes=size)
     with pytest.raises(ManifestTooLarge):
-        parse(image(), maximum_bytes=10)
+        parse(image(), maximum_bytes=size - 1)
 
 
 JSON = st.recursive(

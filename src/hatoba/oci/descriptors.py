@@ -3,6 +3,7 @@
 Spec: image-spec "OCI Content Descriptors".
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def parse_descriptor(value: object, *, where: str) -> Descriptor:
         parsed = Digest.parse(digest)
     except MalformedDigest as error:
         raise MalformedManifest(f"{where}.digest: {error}") from error
+    _check_data(value.get("data"), digest=parsed, size=size, where=where)
+    _check_urls(value.get("urls"), where=where)
     return Descriptor(
         media_type=media_type,
         digest=parsed,
@@ -71,6 +74,30 @@ def parse_descriptor(value: object, *, where: str) -> Descriptor:
         is_distributable=media_type not in NON_DISTRIBUTABLE,
         raw=value,
     )
+
+
+def _check_data(data: object, *, digest: Digest, size: int, where: str) -> None:
+    """Prove an embedded copy of the content; clients may use it instead of the content itself.
+
+    Spec: image-spec "Embedded Content".
+    """
+    if data is None:
+        return
+    if not isinstance(data, str):
+        raise MalformedManifest(f"{where}.data must be a string")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise MalformedManifest(f"{where}.data must be in base 64") from error
+    if len(content) != size or Digest.of(content, digest.algorithm) != digest:
+        raise MalformedManifest(f"{where}.data is not the content that the descriptor names")
+
+
+def _check_urls(urls: object, *, where: str) -> None:
+    if urls is None:
+        return
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        raise MalformedManifest(f"{where}.urls must be an array of strings")
 
 
 def parse_descriptors(value: object, *, where: str) -> tuple[Descriptor, ...]:

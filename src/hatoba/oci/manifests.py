@@ -21,7 +21,7 @@ from hatoba.oci.descriptors import (
     parse_descriptors,
     parse_media_type,
 )
-from hatoba.oci.media_types import INDEXES, MANIFESTS, OCI_EMPTY, SCHEMA1, essence
+from hatoba.oci.media_types import INDEXES, MANIFESTS, SCHEMA1, essence
 
 DEFAULT_MAXIMUM_BYTES: Final = 4 << 20
 MAXIMUM_REFERENCES: Final = 10_000
@@ -85,23 +85,18 @@ def parse_manifest(
     """
     if len(content) > maximum_bytes:
         raise ManifestTooLarge(f"manifest is larger than {maximum_bytes} bytes")
-    media_type = essence(content_type)
-    if media_type not in MANIFESTS:
-        raise UnknownManifestType(_unknown(media_type))
+    given = essence(content_type)
+    if given and given not in MANIFESTS:
+        raise UnknownManifestType(_unknown(given))
     document = _decode(content)
-    declared = document.get("mediaType", media_type)
-    if declared != media_type:
-        raise MalformedManifest(f"mediaType is {declared!r} but Content-Type is {media_type!r}")
+    media_type = _media_type(document, given)
     if document.get("schemaVersion") != 2:
         raise MalformedManifest("schemaVersion must be 2")
-    if "layers" in document and "manifests" in document:
-        # One document that is an image to some readers and an index to others hides content
-        # from scanners (CVE-2021-41190).
-        raise MalformedManifest("a manifest has layers or manifests, not both")
     is_index = media_type in INDEXES
+    _check_is_one_thing(document, is_index=is_index)
     config = None if is_index else parse_descriptor(document.get("config"), where="config")
-    layers = () if is_index else parse_descriptors(document.get("layers"), where="layers")
-    children = parse_descriptors(document.get("manifests"), where="manifests") if is_index else ()
+    layers = () if is_index else _listed(document, "layers")
+    children = _listed(document, "manifests") if is_index else ()
     if len(layers) + len(children) > MAXIMUM_REFERENCES:
         raise MalformedManifest(f"more than {MAXIMUM_REFERENCES} descriptors")
     if sum(layer.size for layer in layers) > MAXIMUM_BLOB_BYTES:
@@ -118,6 +113,39 @@ def parse_manifest(
         artifact_type=_artifact_type(document, config),
         annotations=_annotations(document),
     )
+
+
+def _media_type(document: JsonObject, given: str) -> str:
+    """Return the type of a manifest: its header's, or its own where the header tells none.
+
+    Spec: distribution-spec "Pushing Manifests": clients SHOULD set Content-Type, and MUST set it
+    to the document's mediaType where that is there.
+    """
+    declared = document.get("mediaType", given)
+    if given and declared != given:
+        raise MalformedManifest(f"mediaType is {declared!r} but Content-Type is {given!r}")
+    if not isinstance(declared, str) or declared not in MANIFESTS:
+        raise UnknownManifestType(_unknown(str(declared)))
+    return str(declared)
+
+
+def _check_is_one_thing(document: JsonObject, *, is_index: bool) -> None:
+    """Refuse a document that is an image to some readers and an index to others.
+
+    It would hide content from scanners (CVE-2021-41190).
+    """
+    foreign = ("layers", "config", "fsLayers") if is_index else ("manifests", "fsLayers")
+    for key in foreign:
+        if key in document:
+            kind = "an index" if is_index else "an image manifest"
+            raise MalformedManifest(f"{kind} has no {key}")
+
+
+def _listed(document: JsonObject, key: str) -> tuple[Descriptor, ...]:
+    """Read an array of descriptors; Go writes an array without members as null."""
+    if key in document and document[key] is None:
+        return ()
+    return parse_descriptors(document.get(key), where=key)
 
 
 def _unknown(media_type: str) -> str:
@@ -137,13 +165,11 @@ def _decode(content: bytes) -> JsonObject:
 
 
 def _artifact_type(document: JsonObject, config: Descriptor | None) -> str | None:
-    """Spec: distribution-spec "Listing Referrers": artifactType, else config.mediaType."""
+    """Spec: distribution-spec "Listing Referrers": empty or missing, it is config.mediaType."""
     declared = document.get("artifactType")
-    if declared is not None:
+    if declared not in (None, ""):
         return parse_media_type(declared, where="artifactType")
-    if config is None or config.media_type == OCI_EMPTY:
-        return None
-    return config.media_type
+    return None if config is None else config.media_type
 
 
 def _annotations(document: JsonObject) -> JsonObject:
