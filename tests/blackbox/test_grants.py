@@ -30,6 +30,7 @@ NEEDED = {
     ("blob", "DELETE"): "push",
     ("uploads", "POST"): "push",
     ("upload", "GET"): "push",
+    ("upload", "HEAD"): "push",
     ("upload", "PATCH"): "push",
     ("upload", "PUT"): "push",
     ("upload", "DELETE"): "push",
@@ -111,7 +112,7 @@ def test_a_manifest_takes_no_blob_that_is_not_in_its_repository(registry) -> Non
         },
     )
     assert answer.status == 400
-    assert re.search(rb'"code":"(MANIFEST_BLOB_UNKNOWN|MANIFEST_INVALID)"', answer.body)
+    assert re.search(rb'"code":"MANIFEST_BLOB_UNKNOWN"', answer.body)
 
 
 def test_a_robot_reaches_no_other_namespace(registry) -> None:
@@ -142,5 +143,5 @@ def test_a_digest_that_does_not_fit_is_never_stored(registry) -> None:
     for algorithm in ("sha256", "sha512"):
         wrong = Digest.of(b"something else", algorithm)
         refused = client.call("POST", f"/blobs/uploads/?digest={wrong}", body=b"content")
-        assert (refused.status, refused.code) == (400, "BLOB_UPLOAD_INVALID"), refused.body
+        assert (refused.status, refused.code) == (400, "DIGEST_INVALID"), refused.body
         assert client.call("GET", f"/blobs/{wrong}").status == 404

@@ -141,7 +141,6 @@ def test_end_2_a_blob_comes_back(client) -> None:
         ("bytes=-5", 206, 95, 100),
         ("bytes=-500", 206, 0, 100),
         ("bytes=50-5000", 206, 50, 100),
-        ("bytes=0-1,4-5", 200, 0, 100),
         ("lines=1-2", 200, 0, 100),
         ("bytes=5-2", 200, 0, 100),
     ],
@@ -183,12 +182,6 @@ def test_a_blob_of_another_repository_is_unknown(client, registry) -> None:
     assert other.call("GET", f"/blobs/{digest}").status == 404
 
 
-def test_end_10_deleting_a_blob_is_unsupported(client) -> None:
-    digest = client.push_blob(b"stays")
-    answer = client.call("DELETE", f"/blobs/{digest}")
-    assert (answer.status, answer.code) == (405, "UNSUPPORTED")
-
-
 # ---- uploads
 
 
@@ -225,12 +218,13 @@ def test_a_chunk_out_of_order_is_refused(client, span) -> None:
 
 def test_a_malformed_content_range(client) -> None:
     answer = client.call("PATCH", client.start(), body=b"x", Content_Range="garbage")
-    assert (answer.status, answer.code) == (400, "INVALID_REQUEST")
+    assert (answer.status, answer.code) == (400, "BLOB_UPLOAD_INVALID")
 
 
 def test_a_chunk_shorter_than_its_range_is_refused(client) -> None:
     upload = client.start()
-    assert client.call("PATCH", upload, body=b"abc", Content_Range="0-9").status == 416
+    answer = client.call("PATCH", upload, body=b"abc", Content_Range="0-9")
+    assert (answer.status, answer.code) == (400, "SIZE_INVALID")
     assert client.call("PATCH", upload, body=b"abc", Content_Range="0-2").status == 202
 
 
@@ -238,7 +232,7 @@ def test_a_wrong_digest_stores_nothing_and_ends_the_upload(client) -> None:
     upload = client.start()
     wrong = str(Digest.of(b"something else"))
     answer = client.call("PUT", f"{upload}?digest={wrong}", body=b"content")
-    assert (answer.status, answer.code) == (400, "BLOB_UPLOAD_INVALID")
+    assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
     assert client.call("HEAD", f"/blobs/{wrong}").status == 404
     ended = client.call("GET", upload)
     assert (ended.status, ended.code) == (404, "BLOB_UPLOAD_UNKNOWN")
@@ -331,20 +325,20 @@ def test_end_7_bad_manifests(client, body, media_type, status, code) -> None:
 
 def test_end_7_unknown_blob(client) -> None:
     document = json.loads(client.image("x"))
-    document["layers"][0]["digest"] = f"sha256:{'1' * 64}"
+    missing = document["layers"][0]["digest"] = f"sha256:{'1' * 64}"
     answer = client.push("v1", json.dumps(document).encode())
-    assert (answer.status, answer.code) == (400, "MANIFEST_INVALID")
+    assert (answer.status, answer.code) == (400, "MANIFEST_BLOB_UNKNOWN")
+    assert answer.json["errors"][0]["detail"] == {"digest": missing}
 
 
 def test_a_manifest_pushed_under_another_digest(client) -> None:
     answer = client.push(f"sha256:{'3' * 64}", client.image("x"))
-    assert (answer.status, answer.code) == (400, "MANIFEST_INVALID")
-    assert answer.json["errors"][0]["detail"] == {"message": "manifest digest mismatch"}
+    assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
 
 
 @pytest.mark.parametrize(
     ("reference", "code"),
-    [("-bad", "TAG_INVALID"), ("a" * 129, "TAG_INVALID"), ("x:y", "DIGEST_INVALID")],
+    [("-bad", "MANIFEST_INVALID"), ("a" * 129, "MANIFEST_INVALID"), ("x:y", "DIGEST_INVALID")],
 )
 def test_malformed_references(client, reference, code) -> None:
     answer = client.push(reference, client.image("x"))
@@ -366,7 +360,8 @@ def test_end_9_deleting_a_tag(client) -> None:
     client.push("v2", content)
     assert client.call("DELETE", "/manifests/v1").status == 202
     gone = client.call("GET", "/manifests/v1")
-    assert (gone.status, gone.code) == (404, "TAG_EXPIRED")
+    assert (gone.status, gone.code) == (404, "MANIFEST_UNKNOWN")
+    assert gone.json["errors"][0]["detail"] == {"reason": "TAG_EXPIRED"}
     assert client.call("GET", "/manifests/v2").status == 200
     assert client.call("DELETE", "/manifests/v1").code == "MANIFEST_UNKNOWN"
 
@@ -399,7 +394,7 @@ def test_an_index_needs_its_children(client) -> None:
         "size": len(child),
     }
     index = json.dumps({"schemaVersion": 2, "manifests": [described]}).encode()
-    assert client.push("multi", index, media_types.OCI_INDEX).code == "MANIFEST_INVALID"
+    assert client.push("multi", index, media_types.OCI_INDEX).code == "MANIFEST_BLOB_UNKNOWN"
     assert client.push(described["digest"], child).status == 201
     assert client.push("multi", index, media_types.OCI_INDEX).status == 201
     assert client.call("GET", "/manifests/multi").body == index
@@ -447,11 +442,9 @@ def test_end_12_referrers(client) -> None:
     client.push("sbom", client.image("sbom", subject=described, artifactType="application/sbom"))
     answer = client.call("GET", path)
     assert answer.headers["content-type"] == media_types.OCI_INDEX
-    assert [one["artifactType"] for one in answer.json["manifests"]] == [
-        "application/signature",
-        "application/sbom",
-    ]
-    assert answer.json["manifests"][0]["annotations"] == {"who": "me"}
+    found = {one["artifactType"]: one for one in answer.json["manifests"]}
+    assert set(found) == {"application/signature", "application/sbom"}
+    assert found["application/signature"]["annotations"] == {"who": "me"}
     filtered = client.call("GET", f"{path}?artifactType=application/sbom")
     assert filtered.headers["oci-filters-applied"] == "artifactType"
     assert len(filtered.json["manifests"]) == 1

@@ -15,10 +15,24 @@ from hatoba.kernel.errors import InvalidInput
 
 HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _SHAPE = re.compile(r"(sha256):([a-f0-9]{64})|(sha512):([a-f0-9]{128})")
+_COMPONENT = "[a-z0-9]+"
+_GRAMMAR = re.compile(rf"({_COMPONENT}(?:[+._-]{_COMPONENT})*):[a-zA-Z0-9=_-]+")
+MAXIMUM_DIGEST_LENGTH: Final = 255
 
 
 class MalformedDigest(InvalidInput):
     """A digest that is not `sha256:<64 hex>` or `sha512:<128 hex>`."""
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a text obeys the grammar of digests, of any algorithm.
+
+    Of those that are registered the length and the letters are known, too.
+    """
+    match = _GRAMMAR.fullmatch(text) if len(text) <= MAXIMUM_DIGEST_LENGTH else None
+    if match is None:
+        return False
+    return match[1] not in HEX_LENGTH or _SHAPE.fullmatch(text) is not None
 
 
 class Hasher(Protocol):

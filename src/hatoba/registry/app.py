@@ -224,6 +224,7 @@ def _v2_services(services: Services) -> V2Services:
             library=settings.library_namespace if settings.feature_library_support else None,
             page_size=max(settings.v2_pagination_size, LARGEST_PAGE),
             maximum_manifest_bytes=settings.maximum_manifest_size,
+            maximum_ranges=settings.maximum_ranges_per_request,
             accepts_pushes=not settings.disable_pushes,
             is_readonly=settings.registry_state != "normal",
             allows_anonymous=settings.feature_anonymous_access,

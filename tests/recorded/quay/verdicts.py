@@ -44,6 +44,8 @@ UNSENT = {
 }
 """Exchanges that succeed here and were refused there: sent, they would change what follows."""
 
+CODES = "the codes of the specification; Quay's own is in the detail"
+
 PURPOSES = (
     (r"user.view_missing", 404, 404, "a missing account has the shape of other missing things"),
     (r"su.put_(disable|email)", 200, 200, "the answer shows the change, not the state before"),
@@ -68,7 +70,15 @@ PURPOSES = (
     (r"chunk\.patch_overlap", 404, 416, "an artefact of the recording's set-up"),
     (r"chunk3\.", None, None, "a chunk out of order is refused, as the specification says"),
     (r"sha512\.put", 400, 201, "sha512 is supported"),
-    (r"man\.put_(noct|json_ct)", 400, 415, "an unsupported type of manifest is 415"),
+    (r"blob\.delete", 405, 202, "a blob that no manifest names can be deleted"),
+    (r"(baddigest|blob\.post_mono_bad|man\.put_wrong_digest)", 400, 400, CODES),
+    (r"chunk\.patch_(bad|bytes)range|chunk4\.reversed", 400, 400, CODES),
+    (r"man\.put_missing_blobs|idx\.put_missing_child", 400, 400, CODES),
+    (r"del\.get_deleted_tag", 404, 404, CODES),
+    (r"dp\.(upload|put|delete) .* ?/v2/", 405, 405, CODES),
+    (r"^imm\..* ?/v2/", 409, 409, CODES),
+    (r"man\.put_noct", 400, 201, "without a Content-Type the document's own type is taken"),
+    (r"man\.put_json_ct", 400, 415, "an unsupported type of manifest is 415"),
     (r"man\.put_ct_charset", 415, 201, "parameters of a media type are tolerated"),
     (r"man\.(put|get)_(badtag|longtag|bad_ref|bad_digest)", 404, 400, "malformed: 400"),
     (r"man\.put_wrong_size", 201, 400, "a descriptor with a wrong size is refused"),

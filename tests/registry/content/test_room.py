@@ -91,8 +91,10 @@ async def test_a_signature_outlives_the_hour(room) -> None:
     signature = await room.image(subject=described, artifactType="a/b")
     await room.push(Digest.of(signature), signature)
     room.clock.advance(days=1)
-    found = await room.listings.list_referrers(NAME, subject=Digest.of(subject), artifact_type=None)
-    assert len(found) == 1
+    found = await room.listings.list_referrers(
+        NAME, subject=str(Digest.of(subject)), artifact_type=None, after=None, limit=10
+    )
+    assert len(found.descriptors) == 1
 
 
 async def test_a_label_ends_the_tag(room) -> None:

@@ -27,8 +27,10 @@ class ContentSettings(Group):
     """False fixes every namespace to the default."""
     maximum_layer_size: str = "20G"
     """The largest blob that is accepted, in G or M."""
-    maximum_manifest_size: int = Field(default=4 << 20, ge=1024, le=64 << 20)
+    maximum_manifest_size: int = Field(default=4 << 20, ge=4 << 20, le=64 << 20)
     """The largest manifest that is accepted, in bytes (the specification asks for 4 MiB)."""
+    maximum_ranges_per_request: int = Field(default=16, ge=1, le=1000)
+    """How many parts of a blob one request may ask for."""
     feature_library_support: bool = True
     """True maps names without a namespace to LIBRARY_NAMESPACE."""
     library_namespace: str = "library"

@@ -1,9 +1,11 @@
 """The catalog: repositories that somebody may see, in order of namespace and name."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from hatoba.registry.content import store
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.names import RepositoryName
+from hatoba.registry.content import store, store_blobs
 from hatoba.registry.content.models import Page
 from hatoba.registry.content.shelf import Shelf
 
@@ -47,3 +49,31 @@ class Catalog:
                 limit=limit + 1,
             )
         return Page(items=names[:limit], has_more=len(names) > limit)
+
+    async def find_holder(
+        self, digest: Digest, *, account_id: int | None, among: Sequence[RepositoryName]
+    ) -> RepositoryName | None:
+        """Return a repository that holds a blob and that an account may pull from.
+
+        Args:
+            digest: of the blob.
+            account_id: whose own, granted and public repositories are looked through, if anyone's.
+            among: repositories that may be pulled from whoever asks.
+        """
+        now = self.shelf.clock.now()
+        async with self.shelf.database.read() as connection:
+            for name in among:
+                if await store_blobs.find_blob(connection, name=name, digest=digest, now=now):
+                    return name
+        if account_id is None:
+            return None
+        reach = await self.reach(account_id)
+        async with self.shelf.database.read() as connection:
+            return await store_blobs.find_holder(
+                connection,
+                digest=digest,
+                namespaces=[account_id, *reach.namespaces],
+                repository_ids=list(reach.repositories),
+                visibility_id=self.shelf.lookups.id("visibility", "public"),
+                now=now,
+            )

@@ -1,6 +1,7 @@
 """Errors of the content room. The v2 edge gives each its code and status."""
 
-from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge
+from hatoba.kernel.digests import Digest
+from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge, Unsupported
 
 
 class RepositoryUnknown(NotFound):
@@ -46,8 +47,25 @@ class UploadUnknown(NotFound):
     """No such upload: never begun, cancelled, finished or expired."""
 
 
+class ManifestInUse(Unsupported):
+    """A manifest without a tag of its own that an index needs; it goes with the index."""
+
+
+class BlobInUse(Unsupported):
+    """A blob that a manifest of the repository names, one that can be restored included."""
+
+
 class ManifestContentUnknown(InvalidInput):
     """A manifest names blobs or manifests that the repository does not hold."""
+
+    def __init__(self, *missing: Digest) -> None:
+        self.missing = missing
+        named = ", ".join(str(digest) for digest in missing[:3])
+        super().__init__(f"the repository does not hold {named}")
+
+
+class ManifestSizeMismatch(InvalidInput):
+    """A descriptor tells another size than its blob has."""
 
 
 class ManifestDigestMismatch(InvalidInput):

@@ -4,13 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.blobs.driver import BlobMissing, BlobReader
 from hatoba.registry.content import store, store_blobs
-from hatoba.registry.content.errors import BlobUnknown, RepositoryUnknown
+from hatoba.registry.content.errors import BlobInUse, BlobUnknown, RepositoryUnknown
+from hatoba.registry.content.invalidation import announce
 from hatoba.registry.content.models import BlobRecord, RepositoryRecord, RepositoryState
 from hatoba.registry.content.shelf import Shelf
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -92,6 +97,30 @@ class Holdings:
             digest=digest,
             size=await self._size(digest, known=row.image_size),
         )
+
+    async def release_blob(self, name: RepositoryName, *, digest: Digest) -> None:
+        """Let a repository no longer hold a blob that none of its manifests names.
+
+        Raises:
+            RepositoryUnknown, BlobUnknown: it does not hold it.
+            BlobInUse: a manifest names it, one that can be restored included.
+        """
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            row = await store_blobs.find_blob(
+                connection, name=name, digest=digest, now=self.shelf.clock.now()
+            )
+            if row is None:
+                raise BlobUnknown("blob unknown to registry")
+            if not await store_blobs.release_blob(
+                connection, repository_id=repository.id, digest=digest
+            ):
+                raise BlobInUse("a manifest of this repository names the blob; it goes with it")
+            await announce(connection)
+        self.shelf.caches.clear()
+        log.info("blob released", repository=str(name), digest=str(digest))
 
     async def expire_holds(self, *, limit: int = 1000) -> int:
         """Forget holds that have expired; return how many."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.json import JsonObject
@@ -13,8 +12,15 @@ from hatoba.registry.content import store
 from hatoba.registry.content.errors import RepositoryUnknown
 from hatoba.registry.content.models import Page
 from hatoba.registry.content.shelf import Shelf
+from hatoba.registry.content.store import AnyRow
 
-MAXIMUM_REFERRERS: Final = 5000
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ReferrersPage:
+    """Descriptors, and the digest after which the next page begins, if there is one."""
+
+    descriptors: Sequence[JsonObject]
+    last: str | None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -45,9 +51,17 @@ class Listings:
         return Page(items=names[:limit], has_more=len(names) > limit)
 
     async def list_referrers(
-        self, name: RepositoryName, *, subject: Digest, artifact_type: str | None
-    ) -> Sequence[JsonObject]:
-        """Return descriptors of the manifests whose subject is this digest, oldest first.
+        self,
+        name: RepositoryName,
+        *,
+        subject: str,
+        artifact_type: str | None,
+        after: str | None,
+        limit: int,
+    ) -> ReferrersPage:
+        """Return a page of the manifests whose subject is a digest, in order of their digests.
+
+        A page ends early where the manifests that it describes grow too large together.
 
         Raises:
             RepositoryUnknown: no such repository.
@@ -56,15 +70,18 @@ class Listings:
             repository = await store.find_repository(connection, name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            rows = await store.referrers(
+            found = await store.referrers(
                 connection,
                 repository_id=repository.id,
                 subject=subject,
                 artifact_type=artifact_type,
+                after=after,
                 now_ms=self.shelf.now_ms(),
-                limit=MAXIMUM_REFERRERS,
+                limit=limit + 1,
             )
-        return [
+            kept = _that_fit(found[:limit], maximum=self.shelf.policy.maximum_manifest_bytes)
+            rows = await store.manifests_by_id(connection, manifest_ids=[row.id for row in kept])
+        descriptors = [
             _descriptor(
                 row.digest,
                 media_type=self.shelf.lookups.name("mediatype", row.media_type_id),
@@ -73,6 +90,18 @@ class Listings:
             )
             for row in rows
         ]
+        has_more = len(kept) < len(found)
+        return ReferrersPage(descriptors=descriptors, last=rows[-1].digest if has_more else None)
+
+
+def _that_fit(rows: Sequence[AnyRow], *, maximum: int) -> Sequence[AnyRow]:
+    """Return the first rows whose sizes sum up to no more than a maximum, but at least one."""
+    total = 0
+    for count, row in enumerate(rows):
+        total += row.size
+        if total > maximum and count:
+            return rows[:count]
+    return rows
 
 
 def _descriptor(

@@ -15,6 +15,7 @@ from hatoba.oci.manifests import parse_manifest
 from hatoba.registry.content import store
 from hatoba.registry.content.errors import (
     ManifestDigestMismatch,
+    ManifestInUse,
     ManifestUnknown,
     RepositoryUnknown,
     TagExpired,
@@ -123,6 +124,7 @@ class Manifests:
 
         Raises:
             RepositoryUnknown, ManifestUnknown, TagImmutable: nothing was changed.
+            ManifestInUse: it has no tag, and is part of an index that has one.
         """
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name)
@@ -216,9 +218,12 @@ class Manifests:
         found = await store.manifest_ids(connection, repository_id=repository.id, digests=[digest])
         if not found:
             raise ManifestUnknown("manifest unknown")
-        alive = await store.alive_tags_of(
-            connection, manifest_id=found[str(digest)], now_ms=self.shelf.now_ms()
-        )
+        manifest_id, now_ms = found[str(digest)], self.shelf.now_ms()
+        alive = await store.alive_tags_of(connection, manifest_id=manifest_id, now_ms=now_ms)
+        if all(row.hidden for row in alive) and await store.is_part_of_index(
+            connection, manifest_id=manifest_id, now_ms=now_ms
+        ):
+            raise ManifestInUse("an index needs this manifest; it goes with the index")
         if not alive:
             raise ManifestUnknown("manifest unknown")
         if any(row.immutable for row in alive):

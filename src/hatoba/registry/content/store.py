@@ -137,7 +137,16 @@ async def is_available(connection: AsyncConnection, *, manifest_id: int, now_ms:
     """Say whether a living tag, hidden ones included, reaches a manifest, through indexes too."""
     if await _is_tagged(connection, select(literal(manifest_id)), now_ms=now_ms):
         return True
-    holders = select(literal(manifest_id).label("id")).cte("holders", recursive=True)
+    return await is_part_of_index(connection, manifest_id=manifest_id, now_ms=now_ms)
+
+
+async def is_part_of_index(connection: AsyncConnection, *, manifest_id: int, now_ms: int) -> bool:
+    """Say whether a living tag, hidden ones included, reaches a manifest through an index."""
+    holders = (
+        select(manifest_children.c.manifest_id.label("id"))
+        .where(manifest_children.c.child_manifest_id == manifest_id)
+        .cte("holders", recursive=True)
+    )
     holders = holders.union(
         select(manifest_children.c.manifest_id).join(
             holders, manifest_children.c.child_manifest_id == holders.c.id
@@ -322,12 +331,34 @@ async def referrers(
     connection: AsyncConnection,
     *,
     repository_id: int,
-    subject: Digest,
+    subject: str,
     artifact_type: str | None,
+    after: str | None,
     now_ms: int,
     limit: int,
 ) -> Sequence[AnyRow]:
-    """Return digest, media_type_id, artifact_type and manifest_bytes, oldest first."""
+    """Return id and size in characters of referrers in order of digests, beginning after one."""
+    statement = (
+        select(manifests.c.id, func.length(manifests.c.manifest_bytes).label("size"))
+        .where(
+            manifests.c.repository_id == repository_id,
+            manifests.c.subject == subject,
+            exists().where(tags.c.manifest_id == manifests.c.id, _alive(now_ms)),
+        )
+        .order_by(manifests.c.digest)
+        .limit(limit)
+    )
+    if artifact_type is not None:
+        statement = statement.where(manifests.c.artifact_type == artifact_type)
+    if after is not None:
+        statement = statement.where(manifests.c.digest > after)
+    return (await connection.execute(statement)).all()
+
+
+async def manifests_by_id(
+    connection: AsyncConnection, *, manifest_ids: Sequence[int]
+) -> Sequence[AnyRow]:
+    """Return digest, media_type_id, artifact_type and manifest_bytes in order of digests."""
     statement = (
         select(
             manifests.c.digest,
@@ -335,16 +366,9 @@ async def referrers(
             manifests.c.artifact_type,
             manifests.c.manifest_bytes,
         )
-        .where(
-            manifests.c.repository_id == repository_id,
-            manifests.c.subject == str(subject),
-            exists().where(tags.c.manifest_id == manifests.c.id, _alive(now_ms)),
-        )
-        .order_by(manifests.c.id)
-        .limit(limit)
+        .where(manifests.c.id.in_(manifest_ids))
+        .order_by(manifests.c.digest)
     )
-    if artifact_type is not None:
-        statement = statement.where(manifests.c.artifact_type == artifact_type)
     return (await connection.execute(statement)).all()
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy import delete, exists, insert, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.ids import new_uuid
-from hatoba.kernel.names import RepositoryName
+from hatoba.kernel.names import NamespaceName, RepositoryName
 from hatoba.registry.content.models import RepositoryState, UploadRecord
 from hatoba.registry.content.quarantine import blob_key
 from hatoba.registry.content.store import AnyRow, insert_missing, lock
@@ -78,6 +78,42 @@ async def find_blob(
     if keep:
         statement = statement.with_for_update(read=True, key_share=True, of=image_storages)
     return (await connection.execute(statement)).one_or_none()
+
+
+async def find_holder(
+    connection: AsyncConnection,
+    *,
+    digest: Digest,
+    namespaces: Sequence[int],
+    repository_ids: Sequence[int],
+    visibility_id: int,
+    now: datetime,
+) -> RepositoryName | None:
+    """Return a repository that holds a blob, of those that are named in one of three ways."""
+    blobs = select(image_storages.c.id).where(image_storages.c.content_checksum == str(digest))
+    holders = union(
+        select(manifest_blobs.c.repository_id).where(manifest_blobs.c.blob_id.in_(blobs)),
+        select(uploaded_blobs.c.repository_id).where(
+            uploaded_blobs.c.blob_id.in_(blobs), uploaded_blobs.c.expires_at > now
+        ),
+    )
+    statement = (
+        select(users.c.username, repositories.c.name)
+        .join(users, users.c.id == repositories.c.namespace_user_id)
+        .where(
+            repositories.c.id.in_(holders),
+            repositories.c.state != RepositoryState.MARKED_FOR_DELETION,
+            users.c.enabled.is_(True),
+            or_(
+                repositories.c.namespace_user_id.in_(namespaces),
+                repositories.c.id.in_(repository_ids),
+                repositories.c.visibility_id == visibility_id,
+            ),
+        )
+        .limit(1)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else RepositoryName(NamespaceName(row.username), row.name)
 
 
 async def held_blobs(
@@ -267,6 +303,32 @@ async def hold_blob(
             expires_at=now + lifetime,
         )
     )
+
+
+async def release_blob(connection: AsyncConnection, *, repository_id: int, digest: Digest) -> bool:
+    """Drop a repository's holds of a blob; False when one of its manifests names it.
+
+    The rows are locked against the pushes that refer to them: a manifest that was accepted
+    because of a hold is seen here, and one that comes later does not find the hold.
+    """
+    rows = await connection.execute(
+        select(image_storages.c.id)
+        .where(image_storages.c.content_checksum == str(digest))
+        .order_by(image_storages.c.id)
+        .with_for_update()
+    )
+    ids = list(rows.scalars())
+    named = exists().where(
+        manifest_blobs.c.repository_id == repository_id, manifest_blobs.c.blob_id.in_(ids)
+    )
+    if (await connection.execute(select(named))).scalar_one():
+        return False
+    await connection.execute(
+        delete(uploaded_blobs).where(
+            uploaded_blobs.c.repository_id == repository_id, uploaded_blobs.c.blob_id.in_(ids)
+        )
+    )
+    return True
 
 
 async def drop_expired_holds(connection: AsyncConnection, *, before: datetime, limit: int) -> int:

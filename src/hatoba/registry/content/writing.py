@@ -3,6 +3,7 @@
 Called by `manifests`; what the manifest names must be in the repository already.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +15,11 @@ from hatoba.kernel.names import TagName
 from hatoba.oci.manifests import Manifest
 from hatoba.registry.blobs.driver import BlobMissing
 from hatoba.registry.content import store, store_blobs, store_labels
-from hatoba.registry.content.errors import ManifestContentUnknown, TagImmutable
+from hatoba.registry.content.errors import (
+    ManifestContentUnknown,
+    ManifestSizeMismatch,
+    TagImmutable,
+)
 from hatoba.registry.content.labels import (
     has_readable_config,
     labels_of,
@@ -38,6 +43,7 @@ class ManifestWriter:
 
         Raises:
             ManifestContentUnknown: a blob or child manifest is missing.
+            ManifestSizeMismatch: a descriptor contradicts its blob.
             TagImmutable: the tag exists and may not move.
         """
         manifest_id = await self._store(manifest)
@@ -56,27 +62,16 @@ class ManifestWriter:
             digests=wanted,
             now=self.shelf.clock.now(),
         )
-        for blob in manifest.blobs:
-            if str(blob.digest) not in held:
-                what = "config" if blob is manifest.config else "layer"
-                raise ManifestContentUnknown(
-                    f"Could not load {what} blob for manifest"
-                    if what == "config"
-                    else f"Unknown blob `{blob.digest}`"
-                )
-            _, size = held[str(blob.digest)]
-            if size is not None and size != blob.size:
-                raise ManifestContentUnknown(
-                    f"the descriptor of {blob.digest} says {blob.size} bytes; it has {size}"
-                )
+        _check_sizes(manifest, held)
         children = await store.manifest_ids(
             self.connection,
             repository_id=self.repository.id,
             digests=[child.digest for child in manifest.children],
         )
-        for child in manifest.children:
-            if str(child.digest) not in children:
-                raise ManifestContentUnknown(f"Could not load child manifest `{child.digest}`")
+        missing = [digest for digest in wanted if str(digest) not in held]
+        missing += [one.digest for one in manifest.children if str(one.digest) not in children]
+        if missing:
+            raise ManifestContentUnknown(*dict.fromkeys(missing))
         return await store.insert_manifest(
             self.connection,
             manifest,
@@ -178,4 +173,14 @@ class ManifestWriter:
             async with self.shelf.blobs.open(digest) as reader:
                 return b"".join([part async for part in reader.read(start=0, end=reader.size)])
         except BlobMissing as error:
-            raise ManifestContentUnknown("Could not load config blob for manifest") from error
+            raise ManifestContentUnknown(digest) from error
+
+
+def _check_sizes(manifest: Manifest, held: Mapping[str, tuple[int, int | None]]) -> None:
+    """Refuse a descriptor that tells another size than its blob has, where that is known."""
+    for blob in manifest.blobs:
+        _, size = held.get(str(blob.digest), (0, None))
+        if size is not None and size != blob.size:
+            raise ManifestSizeMismatch(
+                f"the descriptor of {blob.digest} says {blob.size} bytes; it has {size}"
+            )

@@ -1,14 +1,17 @@
-"""Blobs: pull with ranges (end-2); deleting one by itself is not offered (end-10)."""
+"""Blobs: pull with ranges (end-2), delete (end-10)."""
 
-from collections.abc import AsyncGenerator
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 from hatoba.kernel.digests import Digest
 from hatoba.registry.content.models import BlobRecord
-from hatoba.registry.v2.manifests import IMMUTABLE_CACHE
-from hatoba.registry.v2.messages import Reply, Request
-from hatoba.registry.v2.problems import MethodUnsupported
-from hatoba.registry.v2.ranges import ByteRange, Unsatisfiable, parse_range
+from hatoba.registry.v2.manifests import IMMUTABLE_CACHE, is_unchanged
+from hatoba.registry.v2.messages import Headers, Reply, Request
+from hatoba.registry.v2.ranges import ByteRange, Unsatisfiable, parse_ranges
 from hatoba.registry.v2.services import V2Services
+
+OCTETS: Final = "application/octet-stream"
 
 
 async def pull_blob(request: Request, services: V2Services) -> Reply:
@@ -22,32 +25,36 @@ async def pull_blob(request: Request, services: V2Services) -> Reply:
         ("Accept-Ranges", "bytes"),
         IMMUTABLE_CACHE,
     ]
-    if request.header("if-none-match") == etag:
+    if is_unchanged(request.header("if-none-match"), etag):
         return Reply(status=304, headers=headers)
+    if request.method == "HEAD":
+        # RFC 9110 14.2: a range has a meaning for GET alone.
+        return Reply(status=200, headers=headers, content_type=OCTETS, length=record.size)
     try:
-        part = parse_range(_range_header(request, etag), size=record.size)
+        parts = parse_ranges(
+            _range_header(request, etag), size=record.size, maximum=services.settings.maximum_ranges
+        )
     except Unsatisfiable:
         return Reply(status=416, headers=[*headers, ("Content-Range", f"bytes */{record.size}")])
-    status, wanted = 200, ByteRange(0, record.size)
-    if part is not None:
-        status, wanted = 206, part
-        shown = f"bytes {part.start}-{part.end - 1}/{record.size}"
-        headers.append(("Content-Range", shown))
-    stream = None
-    if request.method == "GET":
-        stream = await _opened(services, record, wanted=wanted)
+    if len(parts) > 1:
+        return await _several(services, record, parts=parts, headers=headers)
+    wanted = parts[0] if parts else ByteRange(0, record.size)
+    if parts:
+        headers.append(("Content-Range", wanted.shown(record.size)))
     return Reply(
-        status=status,
+        status=206 if parts else 200,
         headers=headers,
-        content_type="application/octet-stream",
-        stream=stream,
+        content_type=OCTETS,
+        stream=await _opened(services, record, sections=[wanted]),
         length=wanted.length,
     )
 
 
-async def delete_blob(_request: Request, _services: V2Services) -> Reply:
-    """DELETE: blobs go with the last manifest that names them."""
-    raise MethodUnsupported("The operation is unsupported.")
+async def delete_blob(request: Request, services: V2Services) -> Reply:
+    """DELETE: the repository lets go of a blob that none of its manifests names."""
+    digest = Digest.parse(request.parameters["digest"])
+    await services.holdings.release_blob(services.name_of(request), digest=digest)
+    return Reply(status=202)
 
 
 def _range_header(request: Request, etag: str) -> str | None:
@@ -56,18 +63,46 @@ def _range_header(request: Request, etag: str) -> str | None:
     return request.header("range") if condition in (None, etag) else None
 
 
+async def _several(
+    services: V2Services, record: BlobRecord, *, parts: Sequence[ByteRange], headers: Headers
+) -> Reply:
+    """Return several parts of a blob in one body. Spec: RFC 9110 14.6."""
+    # Nobody can have put it into the blob: it is drawn now.
+    boundary = secrets.token_hex(16)
+    sections: list[bytes | ByteRange] = []
+    for part in parts:
+        head = f"\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n"
+        sections += [f"{head}Content-Range: {part.shown(record.size)}\r\n\r\n".encode(), part]
+    sections.append(f"\r\n--{boundary}--\r\n".encode())
+    return Reply(
+        status=206,
+        headers=headers,
+        content_type=f"multipart/byteranges; boundary={boundary}",
+        stream=await _opened(services, record, sections=sections),
+        length=sum(len(one) if isinstance(one, bytes) else one.length for one in sections),
+    )
+
+
 async def _opened(
-    services: V2Services, record: BlobRecord, *, wanted: ByteRange
+    services: V2Services, record: BlobRecord, *, sections: Sequence[bytes | ByteRange]
 ) -> AsyncGenerator[bytes]:
-    """Open the blob now, so that its absence is still an error with a status."""
-    stack = services.holdings.open_blob(record)
-    reader = await stack.__aenter__()
+    """Open the blob now, so that its absence is still an error with a status.
 
-    async def stream() -> AsyncGenerator[bytes]:
-        try:
-            async for data in reader.read(start=wanted.start, end=wanted.end):
+    The generator is begun, so that closing it closes the blob even if nothing was read.
+    """
+    stream = _stream(services, record, sections=sections)
+    await anext(stream)
+    return stream
+
+
+async def _stream(
+    services: V2Services, record: BlobRecord, *, sections: Sequence[bytes | ByteRange]
+) -> AsyncGenerator[bytes]:
+    async with services.holdings.open_blob(record) as reader:
+        yield b""
+        for section in sections:
+            if isinstance(section, bytes):
+                yield section
+                continue
+            async for data in reader.read(start=section.start, end=section.end):
                 yield data
-        finally:
-            await stack.__aexit__(None, None, None)
-
-    return stream()

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from hatoba.kernel.digests import Digest
+from hatoba.kernel.digests import MalformedDigest, is_digest
 from hatoba.oci.media_types import OCI_INDEX
 from hatoba.registry.v2.messages import Reply, Request, RequestInvalid, json_reply
 from hatoba.registry.v2.problems import EndpointUnknown
@@ -45,14 +45,28 @@ async def list_referrers(request: Request, services: V2Services) -> Reply:
     """GET: an index of the manifests whose subject is the digest; empty where there are none."""
     if not services.settings.offers_referrers:
         raise EndpointUnknown("the referrers list is switched off")
-    name = services.name_of(request)
+    name, subject = services.name_of(request), request.parameters["digest"]
+    if not is_digest(subject):
+        raise MalformedDigest(f"{subject[:200]!r} is not a digest")
     artifact_type = _text(request, "artifactType")
-    found = await services.listings.list_referrers(
-        name, subject=Digest.parse(request.parameters["digest"]), artifact_type=artifact_type
+    # A page without any referrer could not be told from the last one.
+    limit = _page_size(request, services) or services.settings.page_size
+    page = await services.listings.list_referrers(
+        name,
+        subject=subject,
+        artifact_type=artifact_type,
+        after=_text(request, "last"),
+        limit=limit,
     )
     headers = [] if artifact_type is None else [("OCI-Filters-Applied", "artifactType")]
+    if page.last is not None:
+        following = [("n", str(limit)), ("last", quote(page.last))]
+        if artifact_type is not None:
+            following.append(("artifactType", quote(artifact_type, safe="")))
+        headers.append(page_links(request.path, parameters=following))
     reply = json_reply(
-        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(found)}, headers=headers
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(page.descriptors)},
+        headers=headers,
     )
     reply.content_type = OCI_INDEX
     return reply

@@ -1,6 +1,9 @@
 """Manifests: pull (end-3), push (end-7), delete (end-9)."""
 
 from hatoba.kernel.digests import Digest
+from hatoba.kernel.names import MalformedTag
+from hatoba.registry.content.errors import ManifestUnknown
+from hatoba.registry.content.models import Reference
 from hatoba.registry.v2.messages import Reply, Request
 from hatoba.registry.v2.services import V2Services, caller_of, reference_of
 
@@ -9,20 +12,20 @@ IMMUTABLE_CACHE = ("Cache-Control", "max-age=31536000")
 
 async def pull_manifest(request: Request, services: V2Services) -> Reply:
     """GET, HEAD: by tag or digest. A HEAD is not a pull, and not audited as one."""
-    name, reference = services.name_of(request), reference_of(request)
+    name, reference = services.name_of(request), _known_reference(request)
     caller = caller_of(request) if request.method == "GET" else None
     record = await services.manifests.resolve_reference(name, reference=reference, caller=caller)
     etag = f'"{record.digest}"'
     headers = [("Docker-Content-Digest", str(record.digest)), ("ETag", etag)]
     if isinstance(reference, Digest):
         headers.append(IMMUTABLE_CACHE)
-    if _is_unchanged(request.header("if-none-match"), etag):
+    if is_unchanged(request.header("if-none-match"), etag):
         return Reply(status=304, headers=headers)
     return Reply(status=200, headers=headers, body=record.content, content_type=record.media_type)
 
 
-def _is_unchanged(header: str | None, etag: str) -> bool:
-    """Spec: RFC 9110 13.1.2, weak comparison."""
+def is_unchanged(header: str | None, etag: str) -> bool:
+    """Say whether the client has what it asks for. Spec: RFC 9110 13.1.2, weak comparison."""
     if header is None:
         return False
     given = [tag.strip().removeprefix("W/") for tag in header.split(",")]
@@ -58,6 +61,19 @@ async def push_manifest(request: Request, services: V2Services) -> Reply:
 
 async def delete_manifest(request: Request, services: V2Services) -> Reply:
     """DELETE: a tag, or every tag of a digest."""
-    name, reference = services.name_of(request), reference_of(request)
+    name, reference = services.name_of(request), _known_reference(request)
     await services.manifests.delete_manifest(name, reference=reference, caller=caller_of(request))
     return Reply(status=202)
+
+
+def _known_reference(request: Request) -> Reference:
+    """Return what the path names; what cannot be a tag names nothing that exists.
+
+    Raises:
+        ManifestUnknown: it is no tag. Spec: end-3 and end-9, 404.
+        MalformedDigest: it is no digest.
+    """
+    try:
+        return reference_of(request)
+    except MalformedTag as error:
+        raise ManifestUnknown("manifest unknown") from error

@@ -75,9 +75,9 @@ ROWS: Final = (
     ),
     Row(
         "upload",
-        re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[A-Za-z0-9-]{1,255})"),
+        re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[^/]+)"),
         {
-            "GET": Action(uploads.upload_status, "push"),
+            **{m: Action(uploads.upload_status, "push") for m in ("GET", "HEAD")},
             "PATCH": Action(uploads.append_chunk, "push", changes=True),
             "PUT": Action(uploads.finish_upload, "push", changes=True),
             "DELETE": Action(uploads.cancel_upload, "push", changes=True),

@@ -31,6 +31,11 @@ class Catalog(Protocol):
     ) -> Page:
         """Return names that an account may see, in order, beginning after `after`."""
 
+    async def find_holder(
+        self, digest: Digest, *, account_id: int | None, among: Sequence[RepositoryName]
+    ) -> RepositoryName | None:
+        """Return a repository that holds a blob and that an account may pull from."""
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class V2Settings:
@@ -41,6 +46,7 @@ class V2Settings:
     library: str | None = "library"
     page_size: int = 100
     maximum_manifest_bytes: int = 4 << 20
+    maximum_ranges: int = 16
     accepts_pushes: bool = True
     is_readonly: bool = False
     allows_anonymous: bool = True
