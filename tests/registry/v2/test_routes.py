@@ -56,11 +56,12 @@ def leaves(kind: type) -> list[type]:
 
 
 def test_every_error_of_the_content_and_blob_rooms_has_a_row_of_its_own() -> None:
-    """But for those that never leave their room."""
+    """But for those that never leave their room, and those of the other edge."""
     inside = {driver.BlobMissing, driver.UploadMissing, driver.StorageUnavailable}
+    elsewhere = {errors.LabelInvalid, errors.LabelUnknown, errors.LabelImmutable}
     for leaf in leaves(kinds.HatobaError):
         if leaf.__module__ in {errors.__name__, driver.__name__}:
-            assert leaf in WIRE or leaf in inside, leaf
+            assert leaf in WIRE or leaf in inside | elsewhere, leaf
 
 
 KINDS = [kind for kind in vars(kinds).values() if isinstance(kind, type)]
@@ -69,3 +70,26 @@ KINDS = [kind for kind in vars(kinds).values() if isinstance(kind, type)]
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not kinds.HatobaError])
 def test_every_kind_has_a_status(kind) -> None:
     assert wire_of(kind("x")).status != 500
+
+
+CODES = {
+    "BLOB_UNKNOWN",
+    "BLOB_UPLOAD_INVALID",
+    "BLOB_UPLOAD_UNKNOWN",
+    "DIGEST_INVALID",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNKNOWN",
+    "NAME_INVALID",
+    "NAME_UNKNOWN",
+    "SIZE_INVALID",
+    "UNAUTHORIZED",
+    "DENIED",
+    "UNSUPPORTED",
+    "TOOMANYREQUESTS",
+}
+"""Spec: distribution-spec "Error Codes", code-1 to code-14."""
+
+
+def test_a_4xx_has_a_code_of_the_specification_and_each_code_is_used() -> None:
+    assert {wire.code for wire in WIRE.values() if wire.status < 500} == CODES
