@@ -7,6 +7,7 @@ registered. A `Digest` is always well formed; whether bytes match it is for the 
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from typing_extensions import override
@@ -14,6 +15,8 @@ from typing_extensions import override
 from hatoba.kernel.errors import InvalidInput
 
 HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
+REMEMBERED_DIGESTS: Final = 4096
+"""Digests that were read lately are not read again."""
 _SHAPE = re.compile(r"(sha256):([a-f0-9]{64})|(sha512):([a-f0-9]{128})")
 _COMPONENT = "[a-z0-9]+"
 _GRAMMAR = re.compile(rf"({_COMPONENT}(?:[+._-]{_COMPONENT})*):[a-zA-Z0-9=_-]+")
@@ -53,6 +56,7 @@ class Digest:
     hex: str
 
     @classmethod
+    @lru_cache(maxsize=REMEMBERED_DIGESTS)
     def parse(cls, text: str) -> "Digest":
         """Read `algorithm:hex`.
 

@@ -6,6 +6,7 @@ Spec: distribution-spec "Pulling manifests": the regular expressions of `<name>`
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NewType
 
 from typing_extensions import override
@@ -17,6 +18,8 @@ NamespaceName = NewType("NamespaceName", str)
 
 MAXIMUM_NAME_LENGTH: Final = 255
 MAXIMUM_TAG_LENGTH: Final = 128
+REMEMBERED_NAMES: Final = 4096
+"""Names that were read lately are not read again: the same few are asked for all the time."""
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
@@ -38,6 +41,7 @@ class RepositoryName:
     name: str
 
     @classmethod
+    @lru_cache(maxsize=REMEMBERED_NAMES)
     def parse(cls, text: str, library: str | None = None) -> "RepositoryName":
         """Read a repository path.
 

@@ -14,7 +14,7 @@ from hatoba.kernel.errors import HatobaError, Unauthenticated
 from hatoba.kernel.names import MalformedName, RepositoryName
 from hatoba.registry.access.tokens import RegistryClaims
 from hatoba.registry.v2.messages import ClientGone, Headers, Reply, Request, read_head
-from hatoba.registry.v2.metrics import PULLS, PUSHES, REQUEST_SECONDS
+from hatoba.registry.v2.metrics import PUSHES, pulls, request_seconds
 from hatoba.registry.v2.problems import (
     AccessDenied,
     EndpointUnknown,
@@ -56,9 +56,8 @@ class V2Application:
         reply.headers = [*reply.headers, API_VERSION]
         await reply.send(send, head=method == "HEAD")
         endpoint = row.endpoint if row else "unknown"
-        REQUEST_SECONDS.labels(method, f"v2.{endpoint}", reply.status).observe(
-            time.perf_counter() - started
-        )
+        seconds = time.perf_counter() - started
+        request_seconds(method, endpoint, reply.status).observe(seconds)
         if endpoint == "manifest":
             _count(method, parameters["reference"], reply)
 
@@ -139,7 +138,6 @@ def _is_name(text: str) -> bool:
 
 def _count(method: str, reference: str, reply: Reply) -> None:
     if method == "GET":
-        kind = "manifest" if ":" in reference else "tag"
-        PULLS.labels("v2", kind, reply.status).inc()
+        pulls("manifest" if ":" in reference else "tag", reply.status).inc()
     elif method == "PUT":
         PUSHES.labels("v2", reply.status, reply.media_type or "").inc()

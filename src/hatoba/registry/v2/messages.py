@@ -39,7 +39,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
     query: Mapping[str, str]
     parameters: Mapping[str, str]
     client_ip: str | None
@@ -48,7 +48,8 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Return a header by its lower-case name."""
-        return self.headers.get(name)
+        value = self.headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes.
@@ -121,27 +122,38 @@ def json_reply(content: JsonObject, *, status: int = 200, headers: Headers = ())
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class RequestHead:
-    """What the scope of a connection says, decoded once."""
+    """What the scope of a connection says."""
 
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     client_ip: str | None = None
 
 
 def read_head(scope: Scope) -> RequestHead:
-    """Decode headers (the last of a name wins, except Accept, which is joined) and query."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    """Read headers (several of one name are one, joined) and query. Spec: RFC 9110 5.3."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        headers = _joined(scope["headers"])
     query = scope.get("query_string", b"")
-    client = scope.get("client")
-    # The last address is what the router saw; those before it are the client's own words.
-    forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    if _ADDRESS.fullmatch(forwarded) is None:
-        forwarded = ""
     return RequestHead(
         headers=headers,
         query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},
-        client_ip=forwarded or (client[0] if client else None),
+        client_ip=_client_ip(scope, headers.get(b"x-forwarded-for")),
     )
+
+
+def _joined(given: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in given:
+        headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
+    return headers
+
+
+def _client_ip(scope: Scope, forwarded: bytes | None) -> str | None:
+    """Return who calls: the last address is what the router saw; others are the client's words."""
+    if forwarded is not None:
+        address = forwarded.rpartition(b",")[2].strip().decode("latin-1")
+        if _ADDRESS.fullmatch(address):
+            return address
+    client = scope.get("client")
+    return client[0] if client else None

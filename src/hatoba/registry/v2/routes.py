@@ -4,7 +4,7 @@ Spec: distribution-spec "Endpoints".
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -28,9 +28,14 @@ class Action:
 
 @dataclass(slots=True, frozen=True)
 class Row:
-    """A path and its methods."""
+    """A path and its methods.
+
+    `segments` are what can stand last but one in a path that the pattern matches: they find the
+    few rows that are worth trying.
+    """
 
     endpoint: str
+    segments: tuple[str, ...]
     pattern: re.Pattern[str]
     methods: Mapping[str, Action]
 
@@ -48,14 +53,16 @@ async def ping(_request: Request, _services: V2Services) -> Reply:
 _NAME: Final = r"/v2/(?P<name>.+?)"
 
 ROWS: Final = (
-    Row("base", re.compile(r"/v2/"), {m: Action(ping, None) for m in ("GET", "HEAD")}),
+    Row("base", ("v2",), re.compile(r"/v2/"), {m: Action(ping, None) for m in ("GET", "HEAD")}),
     Row(
         "catalog",
+        ("v2",),
         re.compile(r"/v2/_catalog"),
         {m: Action(listings.list_catalog, None, anonymous=True) for m in ("GET", "HEAD")},
     ),
     Row(
         "manifest",
+        ("manifests",),
         re.compile(_NAME + r"/manifests/(?P<reference>[^/]+)"),
         {
             **_pull(manifests.pull_manifest),
@@ -65,16 +72,19 @@ ROWS: Final = (
     ),
     Row(
         "blob",
+        ("blobs",),
         re.compile(_NAME + r"/blobs/(?P<digest>[^/]+:[^/]+)"),
         {**_pull(blobs.pull_blob), "DELETE": Action(blobs.delete_blob, "push", changes=True)},
     ),
     Row(
         "uploads",
+        ("blobs", "uploads"),
         re.compile(_NAME + r"/blobs/uploads/?"),
         {"POST": Action(uploads.start_upload, "push", changes=True)},
     ),
     Row(
         "upload",
+        ("uploads",),
         re.compile(_NAME + r"/blobs/uploads/(?P<upload_id>[^/]+)"),
         {
             **{m: Action(uploads.upload_status, "push") for m in ("GET", "HEAD")},
@@ -83,13 +93,20 @@ ROWS: Final = (
             "DELETE": Action(uploads.cancel_upload, "push", changes=True),
         },
     ),
-    Row("tags", re.compile(_NAME + r"/tags/list"), _pull(listings.list_tags)),
+    Row("tags", ("tags",), re.compile(_NAME + r"/tags/list"), _pull(listings.list_tags)),
     Row(
         "referrers",
+        ("referrers",),
         re.compile(_NAME + r"/referrers/(?P<digest>[^/]+)"),
         _pull(listings.list_referrers),
     ),
 )
+
+
+_BY_SEGMENT: Final[Mapping[str, Sequence[Row]]] = {
+    segment: [row for row in ROWS if segment in row.segments]
+    for segment in {segment for row in ROWS for segment in row.segments}
+}
 
 
 def match(path: str) -> tuple[Row, Mapping[str, str]] | None:
@@ -98,11 +115,9 @@ def match(path: str) -> tuple[Row, Mapping[str, str]] | None:
     A repository may be called `a/manifests/b`: of several ways to read a path, the one with the
     longest name wins, as every row matches from the end.
     """
-    best: tuple[Row, Mapping[str, str]] | None = None
-    for row in ROWS:
+    segment = path.rsplit("/", 2)[-2] if path.count("/") > 1 else ""
+    for row in _BY_SEGMENT.get(segment, ()):
         found = row.pattern.fullmatch(path)
         if found is not None:
-            parameters = found.groupdict()
-            if best is None or len(parameters.get("name", "")) > len(best[1].get("name", "")):
-                best = (row, parameters)
-    return best
+            return row, found.groupdict()
+    return None
