@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -44,12 +43,12 @@ from hatoba.registry.v2.app import V2Application
 from hatoba.registry.v2.services import V2Services, V2Settings
 from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
-from hatoba.sql.engine import Database, open_database
+from hatoba.sql.engine import Database, open_database, translated
+from hatoba.sql.prepared import prepared_pool
 
 log = structlog.get_logger()
 
 FLUSH_SECONDS: Final = 2.0
-RESOLVER_CONNECTIONS: Final = 4
 LARGEST_PAGE: Final = 100
 SQLITE_CACHE_SECONDS: Final = 5.0
 """Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
@@ -272,10 +271,9 @@ def _policy(settings: QuayConfig, *, location: str, is_postgresql: bool) -> Cont
 async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) -> TagResolver:
     if not database.is_postgresql:
         return SqlTagResolver(database=database, clock=clock)
-    pool = await asyncpg.create_pool(
-        **database.asyncpg_arguments(), min_size=1, max_size=RESOLVER_CONNECTIONS, timeout=10
-    )
-    stack.push_async_callback(pool.close)
+    # One connection: those who wait for it are asked for together.
+    with translated():
+        pool = await stack.enter_async_context(prepared_pool(database, connections=1))
     return PreparedTagResolver(pool=pool, clock=clock)
 
 

@@ -5,8 +5,9 @@ PostgreSQL the statement is prepared and runs on asyncpg directly, which costs a
 same through SQLAlchemy.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 from typing_extensions import override
@@ -19,16 +20,23 @@ from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.sql.engine import Database, translated
 
 _STATEMENT: Final = """
-SELECT r.id, r.namespace_user_id, r.state, m.digest
-  FROM "user" u
-  JOIN repository r ON r.namespace_user_id = u.id
-  JOIN tag t ON t.repository_id = r.id
-  JOIN manifest m ON m.id = t.manifest_id
- WHERE u.username = $1 AND r.name = $2 AND t.name = $3 AND NOT t.hidden AND r.state <> 3
-   AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $4)
- ORDER BY t.lifetime_start_ms DESC
- LIMIT 1
+SELECT asked.number, found.*
+  FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+       AS asked(namespace, name, tag, number)
+ CROSS JOIN LATERAL (
+       SELECT r.id, r.namespace_user_id, r.state, m.digest
+         FROM "user" u
+         JOIN repository r ON r.namespace_user_id = u.id
+         JOIN tag t ON t.repository_id = r.id
+         JOIN manifest m ON m.id = t.manifest_id
+        WHERE u.username = asked.namespace AND r.name = asked.name AND r.state <> 3
+          AND t.name = asked.tag AND NOT t.hidden
+          AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $4)
+        ORDER BY t.lifetime_start_ms DESC
+        LIMIT 1) found
 """
+
+Wanted: TypeAlias = tuple[RepositoryName, TagName]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -64,20 +72,59 @@ class SqlTagResolver(TagResolver):
         return _resolved(name, row.id, row.namespace_user_id, row.state, row.digest)
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
+class _Question:
+    """Tags that are asked for together, each with its place in the question."""
+
+    places: dict[Wanted, int] = field(default_factory=dict)
+    answers: asyncio.Task[dict[int, ResolvedTag]] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class PreparedTagResolver(TagResolver):
-    """Asks asyncpg, whose connections keep the statement prepared."""
+    """Asks asyncpg, on one connection that keeps the statement prepared.
+
+    Whoever comes while that connection is busy is asked for together with all others who wait:
+    the busier the registry is, the less a tag costs. Nobody is told an answer to a question that
+    was put before he came.
+    """
 
     pool: "asyncpg.Pool[Any]"
     clock: Clock
+    _next: _Question | None = None
 
     @override
     async def resolve(self, name: RepositoryName, tag: TagName) -> ResolvedTag | None:
-        with translated():
-            row = await self.pool.fetchrow(
-                _STATEMENT, name.namespace, name.name, tag, milliseconds(self.clock.now())
-            )
-        return None if row is None else _resolved(name, *row)
+        question = self._next
+        if question is None:
+            question = self._next = _Question()
+            question.answers = asyncio.create_task(self._ask(question))
+        place = question.places.setdefault((name, tag), len(question.places) + 1)
+        assert question.answers is not None
+        # Others may wait for the same answers: one who leaves must not take them along.
+        return (await asyncio.shield(question.answers)).get(place)
+
+    async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
+        try:
+            with translated():
+                async with self.pool.acquire() as connection:
+                    self._close(question)
+                    wanted = list(question.places)
+                    rows = await connection.fetch(
+                        _STATEMENT,
+                        [name.namespace for name, _ in wanted],
+                        [name.name for name, _ in wanted],
+                        [tag for _, tag in wanted],
+                        milliseconds(self.clock.now()),
+                    )
+        finally:
+            self._close(question)
+        return {number: _resolved(wanted[number - 1][0], *found) for number, *found in rows}
+
+    def _close(self, question: _Question) -> None:
+        """Let whoever comes from now on ask anew."""
+        if self._next is question:
+            self._next = None
 
 
 def _resolved(
