@@ -18,10 +18,16 @@ import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from hatoba.kernel.errors import InvalidInput, Unavailable
 
@@ -206,9 +212,9 @@ def open_database(
         pool_size=pool_size,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_WAIT_SECONDS,
-        pool_pre_ping=True,
         pool_recycle=1800,
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return Database(engine=engine, url=url, tls=tls)
 
 
@@ -231,6 +237,18 @@ def _verifying(query: dict[str, str]) -> ssl.SSLContext | None:
         raise MalformedDatabaseUri(f"sslrootcert {root} cannot be read") from error
     context.check_hostname = mode == "verify-full"
     return context
+
+
+def _refuse_closed(
+    connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Let the pool replace a connection that its server has closed.
+
+    The driver has noticed; asking the server would cost three round trips before each use.
+    """
+    driver = getattr(connection, "driver_connection", None)
+    if isinstance(driver, asyncpg.Connection) and driver.is_closed():
+        raise DisconnectionError
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -61,7 +61,7 @@ class AuditLog:
             batch = [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
             try:
                 async with self.database.begin() as connection:
-                    await store.insert_entries(connection, entries=batch, lookups=self.lookups)
+                    await store.copy_entries(connection, entries=batch, lookups=self.lookups)
             except DatabaseUnavailable:
                 self._buffer.extendleft(reversed(batch))
                 log.warning("audit rows wait for the database", waiting=len(self._buffer))

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import ColumnElement, Row, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,25 +14,49 @@ from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.db.tables.logs import log_entries
 from hatoba.registry.db.tables.users import users
 
+COLUMNS: Final = (
+    "kind_id",
+    "account_id",
+    "performer_id",
+    "repository_id",
+    "datetime",
+    "ip",
+    "metadata_json",
+)
+
 
 async def insert_entries(
     connection: AsyncConnection, *, entries: Sequence[tuple[Entry, datetime]], lookups: Lookups
 ) -> None:
-    """Write rows, oldest first."""
-    rows = [
-        {
-            "kind_id": lookups.id("logentrykind", entry.kind),
-            "account_id": entry.namespace_id or entry.actor.account_id or 0,
-            "performer_id": entry.actor.account_id,
-            "repository_id": entry.repository_id,
-            "datetime": at,
-            "ip": entry.actor.ip,
-            "metadata_json": json.dumps(entry.metadata),
-        }
-        for entry, at in entries
-    ]
+    """Write rows, oldest first, as a part of the connection's transaction."""
+    rows = [dict(zip(COLUMNS, _values(entry, at, lookups), strict=True)) for entry, at in entries]
     if rows:
         await connection.execute(insert(log_entries), rows)
+
+
+async def copy_entries(
+    connection: AsyncConnection, *, entries: Sequence[tuple[Entry, datetime]], lookups: Lookups
+) -> None:
+    """Write many rows at once, all or none; outside of any transaction where that is quicker."""
+    if connection.dialect.name != "postgresql":
+        await insert_entries(connection, entries=entries, lookups=lookups)
+        return
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, asyncpg.Connection)
+    rows = [_values(entry, at.replace(tzinfo=None), lookups) for entry, at in entries]
+    await driver.copy_records_to_table(log_entries.name, records=rows, columns=COLUMNS)
+
+
+def _values(entry: Entry, at: datetime, lookups: Lookups) -> tuple[object, ...]:
+    return (
+        lookups.id("logentrykind", entry.kind),
+        entry.namespace_id or entry.actor.account_id or 0,
+        entry.actor.account_id,
+        entry.repository_id,
+        at,
+        entry.actor.ip,
+        json.dumps(entry.metadata),
+    )
 
 
 def conditions(
