@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import yaml
 
 from hatoba.kernel.json import JsonObject
+from hatoba.operator.landscape import Capabilities, Exposure, Way
 from hatoba.operator.model import (
-    Capabilities,
     Component,
     ManagedKeys,
     OperatorSettings,
@@ -51,6 +51,7 @@ def a_plan(*unmanaged: str, **changes) -> RegistryPlan:
         "files": {},
         "keys": KEYS,
         "hostname": "localhost:8443",
+        "exposure": Exposure(way=Way.ROUTE),
     } | changes
     return RegistryPlan(**values)
 

@@ -62,6 +62,20 @@ class NoMachine:
         return []
 
 
+def a_kubeconfig(directory, address):
+    path = directory / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": {"server": f"http://{address}"}}],
+        "users": [{"name": "me", "user": {"token": "admin-token"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "current-context": "here",
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 class World:
     def __init__(self, objects, cluster, operator, address):
         self.address = address

@@ -1,17 +1,21 @@
 import pytest
 from tests.operator.builders import (
     EVERYTHING,
+    NAMESPACE,
     a_plan,
     a_route,
     an_observation,
     components,
 )
 
-from hatoba.operator.model import Capabilities, Component, Reason, RolloutBlocked
+from hatoba.operator.exposure import choose
+from hatoba.operator.landscape import Capabilities
+from hatoba.operator.model import Component, Reason, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.plan import (
     check_components,
     check_plan,
+    chosen_exposure,
     filled_components,
     known_hostname,
     read_bundle,
@@ -21,14 +25,23 @@ from hatoba.operator.plan import (
 NOTHING = Capabilities()
 
 
+def hostname(observation):
+    bundle = read_bundle(observation)
+    return known_hostname(observation, bundle, chosen_exposure(observation, bundle))
+
+
 def fill(listed=(), *, capabilities=EVERYTHING, config=None, **files):
     bundle = read_bundle(an_observation(config, **files))
-    return filled_components(tuple(listed), capabilities=capabilities, bundle=bundle)
+    exposure = choose({}, capabilities, namespace=NAMESPACE, own_certificate=False)
+    return filled_components(
+        tuple(listed), capabilities=capabilities, exposure=exposure, bundle=bundle
+    )
 
 
 def check(listed, config=None, *, capabilities=EVERYTHING, **files):
     bundle = read_bundle(an_observation(config, **files))
-    check_components(listed, capabilities=capabilities, bundle=bundle)
+    exposure = choose({}, capabilities, namespace=NAMESPACE, own_certificate=False)
+    check_components(listed, exposure=exposure, bundle=bundle)
 
 
 def blocked(call, *arguments, **named):
@@ -141,10 +154,7 @@ def test_a_registry_can_do_without_optional_components(kind):
 def test_without_routes_the_smallest_registry_still_comes_up():
     check(components("route", "tls", "monitoring"), capabilities=NOTHING)
     observation = an_observation(listed=components("route", "tls"), capabilities=NOTHING)
-    assert (
-        known_hostname(observation, read_bundle(observation))
-        == "example-registry-quay-app.quay-enterprise.svc:8080"
-    )
+    assert hostname(observation) == "example-registry-quay-app.quay-enterprise.svc:8080"
 
 
 def test_a_missing_bundle_is_named_with_the_error_of_the_cluster():
@@ -185,21 +195,21 @@ def test_a_host_name_that_is_no_string_blocks():
 
 def test_the_host_name_is_what_the_cluster_admitted_with_its_port():
     observation = an_observation(listed=components(), objects=[a_route(port="8443")])
-    assert known_hostname(observation, read_bundle(observation)) == "localhost:8443"
+    assert hostname(observation) == "localhost:8443"
     standard = an_observation(listed=components(), objects=[a_route(host="a.example", port="443")])
-    assert known_hostname(standard, read_bundle(standard)) == "a.example"
+    assert hostname(standard) == "a.example"
 
 
 def test_the_host_name_is_unknown_before_a_router_admitted_the_route():
     observation = an_observation(listed=components())
-    assert known_hostname(observation, read_bundle(observation)) is None
+    assert hostname(observation) is None
 
 
 def test_a_given_host_name_wins():
     observation = an_observation(
         {"SERVER_HOSTNAME": "quay.example"}, listed=components(), objects=[a_route()]
     )
-    assert known_hostname(observation, read_bundle(observation)) == "quay.example"
+    assert hostname(observation) == "quay.example"
 
 
 def test_a_configuration_that_the_registry_would_refuse_blocks():

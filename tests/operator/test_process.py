@@ -7,8 +7,8 @@ import sys
 
 import aiohttp
 import pytest
-import yaml
 from tests.operator.builders import NAMESPACE
+from tests.operator.conftest import a_kubeconfig
 
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.runtime.election import LEASE_NAME
@@ -22,20 +22,6 @@ def free_ports(count):
     for found in sockets:
         found.close()
     return ports
-
-
-def a_kubeconfig(directory, address):
-    path = directory / "kubeconfig"
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "here", "cluster": {"server": f"http://{address}"}}],
-        "users": [{"name": "me", "user": {"token": "admin-token"}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        "current-context": "here",
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 async def until(question, *, seconds=20):

@@ -11,7 +11,6 @@ from hatoba.cluster.objects import (
     AUTOSCALERS,
     CLAIMS,
     CONFIG_MAPS,
-    DEFINITIONS,
     DEPLOYMENTS,
     EVENTS,
     JOBS,
@@ -321,23 +320,3 @@ async def test_a_route_that_nobody_admits_is_said_to_be_in_the_way(world):
     assert conditions(await world.registry()) == [
         ("RolloutBlocked", "True", "RouteComponentDependencyError")
     ]
-
-
-async def test_a_cluster_without_routes_and_monitors_still_gets_a_registry(world):
-    for plural in ("routes.route.openshift.io", "servicemonitors.monitoring.coreos.com"):
-        await world.objects.delete(DEFINITIONS, plural, None)
-    world.operator = Operator(world.cluster, settings=SETTINGS, clock=SystemClock())
-    async with world.operator.watching():
-        await world.create_registry()
-        await world.converge()
-    registry = await world.registry()
-    managed = {entry["kind"]: entry["managed"] for entry in registry["spec"]["components"]}
-    assert [kind for kind, value in managed.items() if not value] == ["route", "monitoring", "tls"]
-    status = registry["status"]
-    host = f"{NAME}-quay-app.{NAMESPACE}.svc:8080"
-    assert conditions(registry, 1) == [("Available", "True", "HealthChecksPassing")]
-    assert status["registryEndpoint"] == f"http://{host}"
-    config = await config_of(world)
-    assert (config["SERVER_HOSTNAME"], config["PREFERRED_URL_SCHEME"]) == (host, "http")
-    messages = {c["type"]: c["message"] for c in status["conditions"]}
-    assert "set SERVER_HOSTNAME" in messages["ComponentRouteReady"]

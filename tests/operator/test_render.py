@@ -9,7 +9,8 @@ from tests.operator.builders import NAME, a_plan
 from hatoba.config.components import COMPONENT_KEYS
 from hatoba.config.validation import validate_mapping
 from hatoba.operator.components import COMPONENTS
-from hatoba.operator.model import Capabilities, OperatorSettings
+from hatoba.operator.landscape import Capabilities
+from hatoba.operator.model import OperatorSettings
 from hatoba.operator.render import render, render_groundwork
 
 GOLDEN = Path(__file__).parent / "golden" / "everything-managed.yaml"

@@ -1,12 +1,63 @@
-"""Judge the certificate that a bundle brings. Pure.
+"""Judge the certificate that a bundle brings, and sign one where nobody brings any.
 
 Messages follow those of Go's crypto/x509, which Quay's operator shows.
 """
 
 import ipaddress
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from hatoba.operator.model import CertificatePair
+
+LIFETIME: Final = timedelta(days=365)
+RENEWAL: Final = timedelta(days=30)
+"""So long before its end a certificate of our own is replaced."""
+
+
+def self_signed(hosts: Sequence[str], *, now: datetime) -> CertificatePair:
+    """Return a new pair for these host names or addresses."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName(list(map(_general, hosts))), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return CertificatePair(
+        certificate=certificate.public_bytes(serialization.Encoding.PEM),
+        key=key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
+
+
+def serves(pair: CertificatePair, hosts: Sequence[str], *, now: datetime) -> bool:
+    """Tell whether a pair is for all these hosts, and for a while longer."""
+    if any(fault_of(pair.certificate, key=pair.key, host=host) for host in hosts):
+        return False
+    parsed = x509.load_pem_x509_certificates(pair.certificate)[0]
+    return bool(parsed.not_valid_after_utc - now > RENEWAL)
+
+
+def _general(host: str) -> x509.GeneralName:
+    if _is_address(host):
+        return x509.IPAddress(ipaddress.ip_address(host))
+    return x509.DNSName(host)
 
 
 def fault_of(certificate: bytes, *, key: bytes, host: str) -> str:

@@ -26,6 +26,9 @@ CLAIR_DB_PASSWORD: Final = "CLAIR_DB_PASSWORD"  # noqa: S105 -- a key, not its v
 CLAIR_DB_ROOT_PASSWORD: Final = "CLAIR_DB_ROOT_PW"  # noqa: S105 -- a key, not its value
 EDITOR_PASSWORD: Final = "CONFIG_EDITOR_PASSWORD"  # noqa: S105 -- a key, not its value
 
+TLS_CERTIFICATE: Final = "TLS_CERT"
+TLS_KEY: Final = "TLS_KEY"
+
 _LENGTHS: Final = {
     SECRET_KEY: 80,
     DATABASE_SECRET_KEY: 80,
@@ -96,6 +99,11 @@ def recover(secrets: Iterable[JsonObject], *, registry: str) -> dict[str, str]:
             if values.get(source):
                 found[key] = values[source]
     return found
+
+
+def unknown() -> dict[str, str]:
+    """Return keys that fill a plan which is never rendered."""
+    return dict.fromkeys((*_LENGTHS, SCANNER_PSK), "not known yet")
 
 
 def managed_keys(stored: Mapping[str, str]) -> ManagedKeys:

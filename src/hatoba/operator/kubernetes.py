@@ -4,6 +4,7 @@ Objects are plain JSON dictionaries: what others wrote into them survives. Error
 library become errors of ours here and nowhere else.
 """
 
+import builtins
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -61,11 +62,20 @@ _NAMESPACED: Final = {
     "Role": ("rbac.authorization.k8s.io", "v1", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io", "v1", "rolebindings"),
     "Route": ("route.openshift.io", "v1", "routes"),
+    "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
+    "TLSRoute": ("gateway.networking.k8s.io", "v1alpha2", "tlsroutes"),
+    "Gateway": ("gateway.networking.k8s.io", "v1", "gateways"),
+    "Ingress": ("networking.k8s.io", "v1", "ingresses"),
+    "Certificate": ("cert-manager.io", "v1", "certificates"),
     "ObjectBucketClaim": ("objectbucket.io", "v1alpha1", "objectbucketclaims"),
     "ServiceMonitor": ("monitoring.coreos.com", "v1", "servicemonitors"),
     "PrometheusRule": ("monitoring.coreos.com", "v1", "prometheusrules"),
 }
-_GLOBAL: Final = {"Namespace": ("", "v1", "namespaces")}
+_GLOBAL: Final = {
+    "Namespace": ("", "v1", "namespaces"),
+    "IngressClass": ("networking.k8s.io", "v1", "ingressclasses"),
+    "ClusterIssuer": ("cert-manager.io", "v1", "clusterissuers"),
+}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -143,6 +153,16 @@ class Cluster:
             ):
                 if event != "BOOKMARK":
                     yield event, _typed(found, kind, self._resources[kind])
+
+    async def log(
+        self, pod: str, container: str, *, namespace: str, lines: int
+    ) -> builtins.list[str]:
+        """Return the last lines that a container said."""
+        with _translated():
+            said = self._client.log(
+                pod, container=container, namespace=namespace, tail_lines=lines, newlines=False
+            )
+            return [line async for line in said]
 
     async def apply(self, obj: JsonObject, *, manager: str = names.FIELD_MANAGER) -> JsonObject:
         """Apply an object on the server, taking over fields that others set."""

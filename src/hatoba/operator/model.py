@@ -12,6 +12,7 @@ from typing import Final, Literal
 from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Way
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -58,15 +59,6 @@ class OperatorSettings:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class Capabilities:
-    """Which optional APIs the cluster offers."""
-
-    routes: bool = False
-    object_buckets: bool = False
-    monitoring: bool = False
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
 class ManagedKeys:
     """Secrets that are generated once and kept for the life of the registry.
 
@@ -81,6 +73,14 @@ class ManagedKeys:
     clair_db_password: str
     clair_db_root_password: str
     editor_password: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class CertificatePair:
+    """A certificate and its private key, as PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -112,7 +112,12 @@ class RegistryPlan:
     keys: ManagedKeys = field(repr=False)
     hostname: str
     """SERVER_HOSTNAME: host, and port unless it is the scheme's own."""
+    exposure: Exposure = field(default_factory=Exposure)
+    pair: CertificatePair | None = field(default=None, repr=False)
+    """A pair that the operator itself keeps, or that cert-manager gave it."""
     bucket: Bucket | None = None
+    access_mode: str = "ReadWriteMany"
+    """How the volume with blobs is shared, where blobs lie in a volume."""
     migrating: bool = True
     """True until the database has the schema of `settings.quay_version`."""
     upgrading: bool = False
@@ -133,13 +138,65 @@ class RegistryPlan:
         return {"ssl.cert", "ssl.key"} <= self.files.keys()
 
     @property
+    def is_exposed(self) -> bool:
+        """True when the operator serves people outside the cluster, at a host that is known."""
+        return self.manages("route") and self.exposure.is_outside and bool(self.public_host)
+
+    @property
+    def public_host(self) -> str:
+        """The host without port by which people outside reach the registry; "" inside only."""
+        if self.hostname == inside_address(self.name, self.namespace):
+            return ""
+        return self.hostname.partition(":")[0]
+
+    @property
+    def editor_host(self) -> str:
+        """The host of the config editor, where Routes do not choose one; "" when unknown."""
+        exposure = self.exposure
+        if exposure.editor_host or not exposure.domain:
+            return exposure.editor_host
+        return f"{self.name}-quay-config-editor-{self.namespace}.{exposure.domain}"
+
+    @property
+    def tls_source(self) -> TlsSource:
+        """Where the certificate comes from that clients see."""
+        way = self.exposure.way
+        if way is Way.GATEWAY and self.manages("route") and not self.passes_through:
+            listener = self.exposure.listener
+            secure = listener is not None and listener.protocol != "HTTP"
+            return TlsSource.GATEWAY if secure else TlsSource.NONE
+        if self.own_certificate:
+            return TlsSource.BUNDLE
+        if way is Way.ROUTE or (self.capabilities.routes and not self.manages("route")):
+            return TlsSource.CLUSTER
+        if not self.is_exposed or not self.manages("tls"):
+            return TlsSource.NONE
+        return TlsSource.ISSUER if self.exposure.issuer else TlsSource.SELF_SIGNED
+
+    @property
+    def passes_through(self) -> bool:
+        """True when a Gateway hands encrypted bytes on to the registry."""
+        listener = self.exposure.listener
+        return listener is not None and listener.passthrough
+
+    @property
+    def ends_tls_itself(self) -> bool:
+        """True when the registry's own pods hold a certificate."""
+        return self.own_certificate or bool(self.served_pair)
+
+    @property
+    def served_pair(self) -> Mapping[str, bytes]:
+        """Certificate and key as the registry's pods mount them, beside those of the bundle."""
+        if self.pair is None or self.exposure.way is not Way.SERVICE:
+            return {}
+        return {"ssl.cert": self.pair.certificate, "ssl.key": self.pair.key}
+
+    @property
     def scheme(self) -> str:
         """The scheme of the registry's address."""
-        if self.manages("route"):
-            return "https"
-        if given := self.config.get("PREFERRED_URL_SCHEME"):
+        if not self.manages("route") and (given := self.config.get("PREFERRED_URL_SCHEME")):
             return str(given)
-        return "https" if self.own_certificate or self.capabilities.routes else "http"
+        return "http" if self.tls_source is TlsSource.NONE else "https"
 
     @property
     def builder_hostname(self) -> str:
@@ -231,6 +288,10 @@ Kind = Literal[
     "HorizontalPodAutoscaler",
     "ObjectBucketClaim",
     "Route",
+    "HTTPRoute",
+    "TLSRoute",
+    "Ingress",
+    "Certificate",
     "Role",
     "RoleBinding",
     "ServiceMonitor",
@@ -255,6 +316,10 @@ class Owned:
     def with_events(self, events: Iterable[JsonObject]) -> "Owned":
         """Return the same objects, and what the cluster told about them."""
         return Owned(self._objects.values(), owner_uid=self._owner_uid, events=events)
+
+    def plus(self, obj: JsonObject) -> "Owned":
+        """Return the same objects and one more."""
+        return Owned([*self._objects.values(), obj], owner_uid=self._owner_uid, events=self._events)
 
     def told_about(self, kind: str, name: str, reasons: Collection[str]) -> str:
         """Return the message of the newest event about an object with one of these reasons."""
@@ -300,6 +365,11 @@ class Owned:
         """Tell whether the registry is an owner of the object."""
         owners = obj["metadata"].get("ownerReferences", [])
         return any(owner.get("uid") == self._owner_uid for owner in owners)
+
+
+def inside_address(name: str, namespace: str) -> str:
+    """Return where a registry is reached inside the cluster: its Service, without TLS."""
+    return f"{name}-quay-app.{namespace}.svc:8080"
 
 
 DATA_STORE: Final = "quay-datastore"

@@ -25,6 +25,10 @@ API_VERSIONS: Mapping[str, str] = {
     "HorizontalPodAutoscaler": "autoscaling/v2",
     "ObjectBucketClaim": "objectbucket.io/v1alpha1",
     "Route": "route.openshift.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "TLSRoute": "gateway.networking.k8s.io/v1alpha2",
+    "Ingress": "networking.k8s.io/v1",
+    "Certificate": "cert-manager.io/v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
@@ -193,7 +197,9 @@ def _pod(plan: RegistryPlan, pod: JsonObject) -> JsonObject:
     return {**pod, "containers": containers}
 
 
-def generated_secret(plan: RegistryPlan, suffix: str, data: Mapping[str, bytes]) -> JsonObject:
+def generated_secret(
+    plan: RegistryPlan, suffix: str, data: Mapping[str, bytes], *, kind: str = "Opaque"
+) -> JsonObject:
     """Return a Secret whose name ends in a digest of its content.
 
     A change of content is a change of name, which rolls out every pod that mounts it, and leaves
@@ -201,8 +207,8 @@ def generated_secret(plan: RegistryPlan, suffix: str, data: Mapping[str, bytes])
     """
     encoded = {key: base64.b64encode(value).decode() for key, value in sorted(data.items())}
     name = plan.prefix + suffix
-    identity = {"data": encoded, "kind": "Secret", "name": name, "type": "Opaque"}
-    obj = make(plan, "Secret", suffix, type="Opaque", data=encoded)
+    identity = {"data": encoded, "kind": "Secret", "name": name, "type": kind}
+    obj = make(plan, "Secret", suffix, type=kind, data=encoded)
     obj["metadata"]["name"] = f"{name}-{content_suffix(identity)}"
     obj["metadata"]["annotations"] = {names.GENERATED_ANNOTATION: name}
     return obj

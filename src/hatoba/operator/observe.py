@@ -6,6 +6,8 @@ live: acting on old copies of these would write old secrets.
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, get_args
 
 import structlog
 
@@ -13,12 +15,19 @@ from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names
 from hatoba.operator.kubernetes import Cluster
-from hatoba.operator.model import DATA_STORE, Bucket, Capabilities, OperatorSettings, Owned
+from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer
+from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Owned
 from hatoba.operator.plan import Observation
 from hatoba.operator.runtime.informer import Informer
 from hatoba.operator.runtime.references import Reference
 
 log = structlog.get_logger()
+
+
+WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
+"""What the operator makes, and the pods that come of it: they say why something is not well."""
+LANDSCAPE_KINDS: Final = ("Gateway", "IngressClass", "ClusterIssuer")
+"""What others made in the cluster, and decides how a registry is reached."""
 
 
 class Observer:
@@ -52,9 +61,7 @@ class Observer:
         """Return what can be told without asking: enough to judge pods, not to plan."""
         return Observation(
             registry=registry,
-            capabilities=Capabilities(
-                routes=self._offered("Route"), object_buckets=self._offered("ObjectBucketClaim")
-            ),
+            capabilities=self._landscape(),
             owned=self.owned(registry),
         )
 
@@ -92,7 +99,8 @@ class Observer:
         return Owned(
             (
                 obj
-                for informer in self._informers.values()
+                for kind, informer in self._informers.items()
+                if kind not in LANDSCAPE_KINDS
                 for obj in informer.objects()
                 if (obj["metadata"].get("labels") or {}).get(names.REGISTRY_LABEL)
                 == metadata["name"]
@@ -115,10 +123,23 @@ class Observer:
             and self._offered("PrometheusRule")
             and await self._cluster.find("Namespace", names.MONITORING_NAMESPACE) is not None
         )
+        return replace(self._landscape(), monitoring=monitoring)
+
+    def _landscape(self) -> Capabilities:
+        """Return what the informers know of the cluster."""
+        seen = {kind: self._informers[kind].objects() for kind in LANDSCAPE_KINDS}
         return Capabilities(
             routes=self._offered("Route"),
             object_buckets=self._offered("ObjectBucketClaim"),
-            monitoring=monitoring,
+            http_routes=self._offered("HTTPRoute"),
+            tls_routes=self._offered("TLSRoute"),
+            gateways=tuple(map(Gateway.read, sorted(seen["Gateway"], key=_place))),
+            ingress_classes=tuple(map(IngressClass.read, sorted(seen["IngressClass"], key=_place))),
+            certificates=self._offered("Certificate"),
+            issuers=tuple(
+                Issuer(kind="ClusterIssuer", name=obj["metadata"]["name"])
+                for obj in sorted(seen["ClusterIssuer"], key=_place)
+            ),
         )
 
     def _offered(self, kind: str) -> bool:
@@ -141,6 +162,11 @@ class Observer:
             )
         except KeyError as error:
             raise BucketIncomplete(f"bucket claim {claim} lacks {error}") from error
+
+
+def _place(obj: JsonObject) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata["name"])
 
 
 class BucketIncomplete(HatobaError):

@@ -7,7 +7,7 @@ Everything that is wrong with a request is found here, before anything is change
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hatoba.config.components import COMPONENT_KEYS, contains_configuration
@@ -15,20 +15,31 @@ from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.config.validation import validate_mapping
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names
+from hatoba.operator.components import outward
+from hatoba.operator.components.ingress import ISSUED
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.configuration import merged_configuration
+from hatoba.operator.exposure import choose
+from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Way
 from hatoba.operator.model import (
+    DATA_STORE,
     Bucket,
-    Capabilities,
+    CertificatePair,
     Component,
     OperatorSettings,
     Owned,
     Reason,
     RegistryPlan,
     RolloutBlocked,
+    inside_address,
 )
 
 CONFIG_KEY: Final = "config.yaml"
+_OTHER_WAYS: Final = (
+    "install it, the Gateway API or an Ingress controller, choose a Service with the annotation "
+    + names.SERVICE_TYPE_ANNOTATION
+)
+_INSTEAD: Final = {"route": _OTHER_WAYS, "tls": _OTHER_WAYS}
 _MAIN_KEYS: Final = {
     "postgres": "DB_URI",
     "redis": "BUILDLOGS_REDIS and USER_EVENTS_REDIS",
@@ -54,6 +65,10 @@ class Observation:
     capabilities: Capabilities = field(default_factory=Capabilities)
     owned: Owned
     bucket: Bucket | None = field(default=None, repr=False)
+
+    def with_owned(self, owned: Owned) -> "Observation":
+        """Return the same with other objects."""
+        return replace(self, owned=owned)
 
     @property
     def name(self) -> str:
@@ -137,7 +152,11 @@ def _check_types(config: JsonObject, *, name: str) -> None:
 
 
 def filled_components(
-    listed: tuple[Component, ...], *, capabilities: Capabilities, bundle: Bundle
+    listed: tuple[Component, ...],
+    *,
+    capabilities: Capabilities,
+    exposure: Exposure,
+    bundle: Bundle,
 ) -> tuple[Component, ...]:
     """Return the spec's components with the omitted kinds appended.
 
@@ -152,8 +171,8 @@ def filled_components(
                 step=f"write one of {', '.join(names.COMPONENT_ORDER)}",
             )
     supported = {
-        "route": capabilities.routes,
-        "tls": capabilities.routes,
+        "route": exposure.is_outside,
+        "tls": exposure.is_outside,
         "monitoring": capabilities.monitoring,
     }
     for entry in listed:
@@ -162,11 +181,11 @@ def filled_components(
             raise RolloutBlocked(
                 reason,
                 f"cannot use `{entry.kind}` component when `{api}` API not available",
-                step=f"install that API, or set `managed: false` for {entry.kind} in "
-                "spec.components",
+                step=f"{_INSTEAD.get(entry.kind, 'install that API')}, or set `managed: false` "
+                f"for {entry.kind} in spec.components",
             )
     own_certificate = contains_configuration("tls", bundle.config, frozenset(bundle.files))
-    defaults = supported | {"tls": capabilities.routes and not own_certificate}
+    defaults = supported | {"tls": exposure.is_outside and not own_certificate}
     present = {entry.kind for entry in listed}
     return listed + tuple(
         Component(kind=kind, managed=defaults.get(kind, True))
@@ -181,7 +200,7 @@ def same_components(left: tuple[Component, ...], right: tuple[Component, ...]) -
 
 
 def check_components(
-    components: tuple[Component, ...], *, capabilities: Capabilities, bundle: Bundle
+    components: tuple[Component, ...], *, exposure: Exposure, bundle: Bundle
 ) -> None:
     """Check that exactly one of operator and bundle configures each component.
 
@@ -198,7 +217,7 @@ def check_components(
                 "required fields",
                 step=_either(entry.kind, bundle, "take {} out of", "false"),
             )
-        if entry.managed or configured or not _required(entry.kind, capabilities):
+        if entry.managed or configured or not _required(entry.kind, exposure):
             continue
         raise RolloutBlocked(
             Reason.CONFIG_INVALID,
@@ -221,31 +240,96 @@ def _either(kind: str, bundle: Bundle, what: str, managed: str) -> str:
     )
 
 
-def _required(kind: str, capabilities: Capabilities) -> bool:
+def _required(kind: str, exposure: Exposure) -> bool:
     """Tell whether an unmanaged kind needs configuration.
 
-    Where the cluster has no Routes, the Service's own name serves as host, so that the smallest
-    registry still comes up.
+    Where a cluster has no way out, the Service's own name serves as host, so that the smallest
+    registry still comes up. A Gateway brings a certificate of its own, a Service does without.
     """
-    if kind in ("route", "tls") and not capabilities.routes:
+    if not exposure.is_outside:
+        return kind in names.REQUIRED_KINDS - {"route", "tls"}
+    if kind == "tls" and exposure.way in (Way.GATEWAY, Way.SERVICE):
         return False
     return kind in names.REQUIRED_KINDS
 
 
-def known_hostname(observation: Observation, bundle: Bundle) -> str | None:
-    """Return SERVER_HOSTNAME, None while the cluster has not admitted the registry's Route.
+def chosen_exposure(observation: Observation, bundle: Bundle) -> Exposure:
+    """Choose how people reach the registry.
+
+    Raises:
+        RolloutBlocked: an annotation asks for what cannot be.
+    """
+    metadata = observation.registry["metadata"]
+    return choose(
+        metadata.get("annotations") or {},
+        observation.capabilities,
+        namespace=metadata["namespace"],
+        own_certificate={"ssl.cert", "ssl.key"} <= bundle.files.keys(),
+    )
+
+
+def known_hostname(observation: Observation, bundle: Bundle, exposure: Exposure) -> str | None:
+    """Return SERVER_HOSTNAME, None while the cluster has not yet told the registry's host.
 
     A port that people have to type belongs to it: the registry prints it into URLs and tokens.
     """
-    route = observation.owned.get("Route", f"{observation.name}-{REGISTRY_ROUTE}")
-    managed = any(entry.kind == "route" and entry.managed for entry in observation.listed)
+    name, namespace = observation.name, observation.registry["metadata"]["namespace"]
     given = bundle.config.get("SERVER_HOSTNAME")
     if given:
         return str(given)
-    if managed:
+    if not any(entry.kind == "route" and entry.managed for entry in observation.listed):
+        return inside_address(name, namespace)
+    if exposure.way is Way.ROUTE:
+        route = observation.owned.get("Route", f"{name}-{REGISTRY_ROUTE}")
         return admitted_endpoint(route) if route is not None else None
-    namespace = observation.registry["metadata"]["namespace"]
-    return f"{observation.name}-quay-app.{namespace}.svc:8080"
+    if exposure.way is Way.SERVICE and exposure.service_type == "LoadBalancer":
+        service = observation.owned.get("Service", f"{name}-{outward.REGISTRY}")
+        return outward.address_of(service) if service is not None else None
+    host = exposure.fixed_host
+    if not host and exposure.domain:
+        host = f"{name}-quay-{namespace}.{exposure.domain}"
+    return host + exposure.port_suffix if host else inside_address(name, namespace)
+
+
+def planned(
+    observation: Observation,
+    bundle: Bundle,
+    *,
+    settings: OperatorSettings,
+    stored: Mapping[str, str],
+) -> RegistryPlan:
+    """Return what shall be, without a host name while the cluster has yet to give one.
+
+    The one way from an observation to a plan: the operator goes it, and so does whoever only
+    wants to know what it would do.
+
+    Raises:
+        RolloutBlocked: what was asked for cannot be.
+    """
+    exposure = chosen_exposure(observation, bundle)
+    check_components(observation.listed, exposure=exposure, bundle=bundle)
+    return make_plan(
+        observation,
+        bundle,
+        settings=settings,
+        stored=stored,
+        exposure=exposure,
+        hostname=known_hostname(observation, bundle, exposure) or "",
+    )
+
+
+def completed(observation: Observation, bundle: Bundle) -> tuple[Component, ...]:
+    """Return the components as the spec shall list them.
+
+    Raises:
+        RolloutBlocked: a kind is unknown, or cannot be had in this cluster.
+    """
+    return filled_components(
+        observation.listed,
+        capabilities=observation.capabilities,
+        exposure=chosen_exposure(observation, bundle),
+        bundle=bundle,
+    )
 
 
 def make_plan(
@@ -254,12 +338,13 @@ def make_plan(
     *,
     settings: OperatorSettings,
     stored: Mapping[str, str],
+    exposure: Exposure,
     hostname: str,
 ) -> RegistryPlan:
     """Put together everything that decides how the registry's objects look."""
     metadata = observation.registry["metadata"]
     current = observation.status.get("currentVersion", "")
-    return RegistryPlan(
+    plan = RegistryPlan(
         name=metadata["name"],
         namespace=metadata["namespace"],
         uid=metadata["uid"],
@@ -271,10 +356,71 @@ def make_plan(
         files=bundle.files,
         keys=keys.managed_keys(stored),
         hostname=hostname,
+        exposure=exposure,
         bucket=observation.bucket,
         migrating=current != settings.quay_version,
         upgrading=current not in ("", settings.quay_version),
     )
+    return replace(plan, pair=_pair(plan, observation.owned, stored))
+
+
+def awaited(plan: RegistryPlan) -> RolloutBlocked | None:
+    """Say what the cluster has yet to give before a configuration can be written; None: nothing."""
+    if plan.manages("objectstorage") and plan.capabilities.object_buckets and not plan.bucket:
+        claim = plan.prefix + DATA_STORE
+        return RolloutBlocked(
+            Reason.OBJECT_STORAGE_DEPENDENCY,
+            "error checking for object storage support: awaiting for bucket claim to be processed",
+            step=f"if that lasts, see that a provisioner looks after ObjectBucketClaim {claim}",
+        )
+    if (
+        plan.tls_source is TlsSource.ISSUER
+        and plan.exposure.way is Way.SERVICE
+        and plan.pair is None
+    ):
+        name = plan.prefix + ISSUED
+        return RolloutBlocked(
+            Reason.ROUTE_DEPENDENCY,
+            f"cert-manager has not issued Certificate {name} yet",
+            step=f"if that lasts, see kubectl -n {plan.namespace} describe certificate {name}",
+        )
+    return None
+
+
+def sketch(observation: Observation, *, settings: OperatorSettings) -> RegistryPlan:
+    """Return as much of a plan as judging health needs; it is never rendered."""
+    bundle = Bundle(name=observation.bundle_name, config={}, files={})
+    try:
+        exposure = chosen_exposure(observation, bundle)
+    except RolloutBlocked:
+        exposure = Exposure()
+    endpoint = str(observation.status.get("registryEndpoint") or "")
+    return make_plan(
+        observation,
+        bundle,
+        settings=settings,
+        stored=keys.unknown(),
+        exposure=exposure,
+        hostname=endpoint.partition("://")[2],
+    )
+
+
+def _pair(plan: RegistryPlan, owned: Owned, stored: Mapping[str, str]) -> CertificatePair | None:
+    """Return the pair that cert-manager made, or the operator's own."""
+    if plan.tls_source is TlsSource.ISSUER:
+        secret = owned.get("Secret", plan.prefix + ISSUED)
+        found = (secret or {}).get("data") or {}
+        encoded = [found.get(key, "") for key in ("tls.crt", "tls.key")]
+        if not all(encoded):
+            return None
+        return CertificatePair(
+            certificate=base64.b64decode(encoded[0]), key=base64.b64decode(encoded[1])
+        )
+    if plan.tls_source is TlsSource.SELF_SIGNED and keys.TLS_CERTIFICATE in stored:
+        return CertificatePair(
+            certificate=stored[keys.TLS_CERTIFICATE].encode(), key=stored[keys.TLS_KEY].encode()
+        )
+    return None
 
 
 def check_plan(plan: RegistryPlan) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import structlog
 
@@ -24,8 +24,8 @@ from hatoba.operator.endpoints import (
     reconfigure_application,
 )
 from hatoba.operator.kubernetes import Cluster, connected, load_configuration
-from hatoba.operator.model import Images, Kind, OperatorSettings
-from hatoba.operator.observe import Observer
+from hatoba.operator.model import Images, OperatorSettings
+from hatoba.operator.observe import LANDSCAPE_KINDS, WATCHED_KINDS, Observer
 from hatoba.operator.reconciler import Reconciler
 from hatoba.operator.reconfigure import Reconfigurer
 from hatoba.operator.runtime.controller import Controller, Key
@@ -37,8 +37,6 @@ from hatoba.serving.listeners import listening
 
 log = structlog.get_logger()
 
-WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
-"""What the operator makes, and the pods that come of it: they say why something is not well."""
 DRAIN_SECONDS: Final = 30.0
 
 
@@ -102,6 +100,15 @@ class Operator:
                 scope=Scope(namespace=scope),
             )
             for kind in WATCHED_KINDS
+        } | {
+            kind: Informer(
+                cluster,
+                kind,
+                changed=lambda _obj: self._cluster_changed(),
+                turned=self._cluster_changed,
+                scope=Scope(labelled=False),
+            )
+            for kind in LANDSCAPE_KINDS
         }
         self.references = References(cluster, changed=self.queue.add)
         observer = Observer(cluster, self._owned, settings=settings)

@@ -10,15 +10,15 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.clock import Clock
-from hatoba.kernel.errors import Conflict, Forbidden, Unauthenticated
+from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import keys, names, objects, status
+from hatoba.operator import keys, names, status
 from hatoba.operator.apply import Applier
-from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE
-from hatoba.operator.configuration import default_configuration, dump_yaml
+from hatoba.operator.components.route import REGISTRY_ROUTE
+from hatoba.operator.keeping import Keeper
 from hatoba.operator.kubernetes import Cluster
+from hatoba.operator.landscape import Way
 from hatoba.operator.model import (
-    DATA_STORE,
     OperatorSettings,
     Owned,
     Reason,
@@ -28,15 +28,14 @@ from hatoba.operator.model import (
 from hatoba.operator.observe import Observer
 from hatoba.operator.outside import Outside
 from hatoba.operator.plan import (
-    Bundle,
     Observation,
-    check_components,
+    awaited,
     check_plan,
-    filled_components,
-    known_hostname,
-    make_plan,
+    completed,
+    planned,
     read_bundle,
     same_components,
+    sketch,
 )
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
@@ -50,7 +49,6 @@ UNWELL_RETRY_SECONDS: Final = 10.0
 """Events explain a trouble and are not watched: they are read again after so long."""
 ADMISSION_RETRY_SECONDS: Final = 2.0
 ADMISSION_PATIENCE: Final = timedelta(seconds=30)
-_NO_KEYS: Final = "not known yet"
 
 
 class Reconciler:
@@ -70,6 +68,7 @@ class Reconciler:
         self._references = references
         self._settings = settings
         self._clock = clock
+        self._keeper = Keeper(cluster, settings=settings, clock=clock)
         self._applier = Applier(cluster, clock=clock)
         self._reporter = Reporter(cluster, clock=clock)
         self._outside = Outside(cluster, settings=settings)
@@ -99,7 +98,7 @@ class Reconciler:
     async def _pass(self, key: Key, registry: JsonObject) -> Outcome:
         try:
             if not (registry.get("spec") or {}).get("configBundleSecret"):
-                await self._give_bundle(registry)
+                await self._keeper.give_bundle(registry)
                 return Outcome()
             self._references.follow(key, self._observer.references(registry))
             for kind, fault in self._observer.blind_spots().items():
@@ -111,35 +110,22 @@ class Reconciler:
 
     async def _roll_out(self, observation: Observation) -> Outcome:
         bundle = read_bundle(observation)
-        components = filled_components(
-            observation.listed, capabilities=observation.capabilities, bundle=bundle
-        )
+        components = completed(observation, bundle)
         if not same_components(observation.listed, components):
-            await self._write_spec(
+            await self._keeper.write_spec(
                 observation.registry,
                 {"components": [{"kind": c.kind, "managed": c.managed} for c in components]},
             )
             return Outcome()
-        check_components(components, capabilities=observation.capabilities, bundle=bundle)
-        stored = await self._keep_keys(observation, bundle)
-        plan = make_plan(
-            observation,
-            bundle,
-            settings=self._settings,
-            stored=stored,
-            hostname=known_hostname(observation, bundle) or "",
-        )
+        planned(observation, bundle, settings=self._settings, stored=keys.unknown())
+        stored = await self._keeper.keep_keys(observation, bundle)
+        plan = planned(observation, bundle, settings=self._settings, stored=stored)
         if not plan.hostname:
             return await self._prepare(plan, observation.owned)
-        if plan.manages("objectstorage") and plan.capabilities.object_buckets and not plan.bucket:
+        plan = await self._keeper.keep_pair(observation, plan, stored)
+        if (missing := awaited(plan)) is not None:
             await self._applier.apply(plan, render_groundwork(plan), observation.owned)
-            claim = plan.prefix + DATA_STORE
-            raise RolloutBlocked(
-                Reason.OBJECT_STORAGE_DEPENDENCY,
-                "error checking for object storage support: awaiting for bucket claim to be "
-                "processed",
-                step=f"if that lasts, see that a provisioner looks after ObjectBucketClaim {claim}",
-            )
+            raise missing
         check_plan(plan)
         await self._outside.prepare(plan, observation.registry)
         rendered = render(plan)
@@ -162,100 +148,21 @@ class Reconciler:
         return owned
 
     async def _prepare(self, plan: RegistryPlan, owned: Owned) -> Outcome:
-        """Apply the Routes and wait for the host name that the cluster gives to them."""
+        """Apply what the host name comes from, and wait for the cluster to give it."""
         await self._applier.apply(plan, render_groundwork(plan), owned)
+        kind = "Route" if plan.exposure.way is Way.ROUTE else "Service"
         name = plan.prefix + REGISTRY_ROUTE
-        route = owned.get("Route", name)
-        if route is not None:
-            created = datetime.fromisoformat(route["metadata"]["creationTimestamp"])
+        found = owned.get(kind, name)
+        if found is not None:
+            created = datetime.fromisoformat(found["metadata"]["creationTimestamp"])
             if self._clock.now() - created > ADMISSION_PATIENCE:
+                who = "router has admitted" if kind == "Route" else "load balancer serves"
                 raise RolloutBlocked(
                     Reason.ROUTE_DEPENDENCY,
-                    f"no router has admitted Route {name}, so the registry has no host name",
-                    step=f"see to the router, or set SERVER_HOSTNAME in Secret {plan.bundle_name}",
+                    f"no {who} {kind} {name}, so the registry has no host name",
+                    step=f"see to it, or set SERVER_HOSTNAME in Secret {plan.bundle_name}",
                 )
         return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
-
-    async def _give_bundle(self, registry: JsonObject) -> None:
-        """Create a bundle of defaults and name it in the spec.
-
-        A pass that was cut off between the two finds its own Secret again.
-        """
-        metadata = registry["metadata"]
-        name, namespace = metadata["name"], metadata["namespace"]
-        prefix = f"{name}-config-bundle-"
-        listing = await self._cluster.list("Secret", namespace=namespace, labelled=True)
-        mine = Owned(listing.items, owner_uid=metadata["uid"]).of_kind("Secret")
-        found = next((obj for obj in mine if obj["metadata"]["name"].startswith(prefix)), None)
-        if found is None:
-            found = await self._cluster.create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "type": "Opaque",
-                    "metadata": {
-                        "generateName": prefix,
-                        "namespace": namespace,
-                        "labels": {names.REGISTRY_LABEL: name},
-                        "ownerReferences": [_owner(registry)],
-                    },
-                    "data": keys.encode(
-                        {"config.yaml": dump_yaml(default_configuration(self._settings)).decode()}
-                    ),
-                }
-            )
-        await self._write_spec(registry, {"configBundleSecret": found["metadata"]["name"]})
-
-    async def _write_spec(self, registry: JsonObject, spec: JsonObject) -> None:
-        metadata = registry["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": spec}
-        await self._cluster.merge(
-            names.KIND, metadata["name"], patch, namespace=metadata["namespace"]
-        )
-
-    async def _keep_keys(self, observation: Observation, bundle: Bundle) -> dict[str, str]:
-        """Return the registry's keys; whatever is new in them is stored first."""
-        metadata = observation.registry["metadata"]
-        name, namespace = keys.secret_name(observation.name), metadata["namespace"]
-        managed = any(c.kind == "postgres" and c.managed for c in observation.listed)
-        known = observation.stored_keys or _recovered(observation)
-        complete = keys.complete(
-            known,
-            bundle.config,
-            registry=observation.name,
-            postgres_managed=managed,
-        )
-        if complete == observation.stored_keys:
-            return complete
-        if not observation.stored_keys:
-            secret = {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "type": "Opaque",
-                "metadata": {
-                    "name": name,
-                    "namespace": namespace,
-                    "labels": {names.REGISTRY_LABEL: observation.name},
-                    "ownerReferences": [_owner(observation.registry)],
-                },
-                "data": keys.encode(complete),
-            }
-            # On a Conflict another pass was first: the queue brings us back to read its keys.
-            await self._cluster.create(secret)
-            return complete
-        live = await self._cluster.get("Secret", name, namespace=namespace)
-        if keys.decode(live) != observation.stored_keys:
-            raise Conflict(f"the keys in {name} changed in between")
-        await self._cluster.merge(
-            "Secret",
-            name,
-            {
-                "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
-                "data": keys.encode(complete),
-            },
-            namespace=namespace,
-        )
-        return complete
 
     def _report(
         self, observation: Observation, plan: RegistryPlan, owned: Owned, *, editor_secret: str
@@ -266,10 +173,8 @@ class Reconciler:
             migration=status.migration_of(plan, owned),
             verdicts=status.verdicts_of(plan, owned),
             unhealthy=status.unhealthy_components(plan, owned),
-            registry_endpoint=status.endpoint_of(owned, plan.prefix + REGISTRY_ROUTE)
-            if plan.manages("route")
-            else f"{plan.scheme}://{plan.hostname}",
-            editor_endpoint=status.endpoint_of(owned, plan.prefix + EDITOR_ROUTE),
+            registry_endpoint=status.registry_endpoint(plan, owned),
+            editor_endpoint=status.editor_endpoint(plan, owned),
             editor_secret=editor_secret,
         )
 
@@ -279,7 +184,7 @@ class Reconciler:
         verdicts, unhealthy = {}, {}
         if running:
             observation = self._observer.glance(registry)
-            plan = self._sketch(observation)
+            plan = sketch(observation, settings=self._settings)
             owned = await self._looked_at(registry, plan)
             verdicts = status.verdicts_of(plan, owned)
             # Which certificate is in use is a matter of the bundle that could not be used.
@@ -297,48 +202,6 @@ class Reconciler:
             ),
         )
 
-    def _sketch(self, observation: Observation) -> RegistryPlan:
-        """Return as much of a plan as judging health needs; it is never rendered."""
-        stored = dict.fromkeys(
-            (
-                keys.SECRET_KEY,
-                keys.DATABASE_SECRET_KEY,
-                keys.DB_ROOT_PASSWORD,
-                keys.SCANNER_PSK,
-                keys.CLAIR_DB_PASSWORD,
-                keys.CLAIR_DB_ROOT_PASSWORD,
-                keys.EDITOR_PASSWORD,
-            ),
-            _NO_KEYS,
-        )
-        return make_plan(
-            observation,
-            Bundle(name=observation.bundle_name, config={}, files={}),
-            settings=self._settings,
-            stored=stored,
-            hostname="",
-        )
-
-
-def _recovered(observation: Observation) -> dict[str, str]:
-    """Return keys whose own Secret is gone, from where else they stand.
-
-    Raises:
-        RolloutBlocked: there is a database that nobody has the password of any more.
-    """
-    name = observation.name
-    found = keys.recover(observation.owned.of_kind("Secret"), registry=name)
-    if found:
-        log.warning("keys recovered", name=name, keys=sorted(found))
-    elif observation.status.get("currentVersion"):
-        raise RolloutBlocked(
-            Reason.CREATION_FAILED,
-            f"the Secret {keys.secret_name(name)} is gone, and with it the keys to this "
-            "registry's data",
-            step="restore it from a backup",
-        )
-    return found
-
 
 def _forbidden(message: str) -> RolloutBlocked:
     """Say that the operator lacks a permission."""
@@ -347,8 +210,3 @@ def _forbidden(message: str) -> RolloutBlocked:
         f"the Kubernetes API refuses the operator: {message.rstrip('.')}",
         step="grant its service account what deploy/rbac.yaml lists",
     )
-
-
-def _owner(registry: JsonObject) -> JsonObject:
-    metadata = registry["metadata"]
-    return objects.owner(metadata["name"], uid=metadata["uid"])

@@ -51,7 +51,8 @@ def render_groundwork(plan: RegistryPlan) -> tuple[JsonObject, ...]:
     return tuple(
         obj
         for component in EVERY_COMPONENT
-        if component.kind in ("base", "route", "objectstorage") and _included(plan, component.kind)
+        if component.kind in ("base", "route", "objectstorage", "tls")
+        and _included(plan, component.kind)
         for obj in component.objects(plan, empty)
         if obj["kind"] not in waiting
     )
@@ -85,7 +86,10 @@ def _secrets(plan: RegistryPlan, configuration: JsonObject) -> list[JsonObject]:
         objects.generated_secret(
             plan,
             "quay-config-tls",
-            {key: value for key, value in plan.files.items() if key in certificates},
+            {
+                **{key: value for key, value in plan.files.items() if key in certificates},
+                **plan.served_pair,
+            },
         ),
         objects.generated_secret(
             plan,

@@ -16,8 +16,9 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.components import COMPONENTS, EVERY_COMPONENT
 from hatoba.operator.components.quay import UPGRADE
-from hatoba.operator.components.route import admitted_endpoint
+from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, pods_of, quoted
+from hatoba.operator.landscape import Way
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
 
 CREATED_MESSAGE: Final = "all objects created/updated successfully"
@@ -189,6 +190,24 @@ _SOURCES: Final = (
     ("PersistentVolumeClaim", _phase_entries),
     ("Job", _job_entries),
 )
+
+
+def registry_endpoint(plan: RegistryPlan, owned: Owned) -> str:
+    """Return where the registry is served; "" before that is known."""
+    if plan.manages("route") and plan.exposure.way is Way.ROUTE:
+        return endpoint_of(owned, plan.prefix + REGISTRY_ROUTE)
+    return f"{plan.scheme}://{plan.hostname}"
+
+
+def editor_endpoint(plan: RegistryPlan, owned: Owned) -> str:
+    """Return where the config editor is served; "" when nowhere outside the cluster."""
+    way = plan.exposure.way
+    if way in (Way.ROUTE, Way.SERVICE):
+        return endpoint_of(owned, plan.prefix + EDITOR_ROUTE)
+    kind = "HTTPRoute" if way is Way.GATEWAY else "Ingress"
+    if owned.get(kind, plan.prefix + EDITOR_ROUTE) is None or not plan.editor_host:
+        return ""
+    return f"{plan.scheme}://{plan.editor_host}{plan.exposure.port_suffix}"
 
 
 def endpoint_of(owned: Owned, route: str) -> str:

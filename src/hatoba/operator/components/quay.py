@@ -77,7 +77,7 @@ WORKER_COUNTS: Final = (
 
 
 def _probe(plan: RegistryPlan, **timing: int) -> JsonObject:
-    if plan.own_certificate:
+    if plan.ends_tls_itself:
         target: JsonObject = {"port": 8443, "scheme": "HTTPS"}
     else:
         target = {"port": 8080, "scheme": "HTTP"}

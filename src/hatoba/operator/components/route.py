@@ -1,7 +1,8 @@
 """`route`: how people outside the cluster reach the registry and its config editor.
 
-Without SERVER_HOSTNAME in the bundle the Route's host stays empty: the cluster chooses one, and
-the configuration is rendered with what it admitted.
+By a Route, a Gateway, an Ingress or a Service: `exposure` has chosen. Without SERVER_HOSTNAME in
+the bundle a Route's host stays empty: the cluster chooses one, and the configuration is rendered
+with what it admitted.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,11 @@ from typing import Final
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.components.gateway import gateway_objects, gateway_verdict
+from hatoba.operator.components.ingress import ingress_objects, ingress_verdict
+from hatoba.operator.components.outward import outward_objects, outward_verdict
 from hatoba.operator.diagnosis import quoted
+from hatoba.operator.landscape import Way
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 REGISTRY_ROUTE: Final = "quay"
@@ -52,7 +57,7 @@ def _route(
     )
 
 
-def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+def _routes(plan: RegistryPlan) -> Sequence[JsonObject]:
     wanted = str(plan.config.get("SERVER_HOSTNAME", "")).partition(":")[0]
     own = plan.own_certificate
     return [
@@ -86,11 +91,15 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
     ]
 
 
+def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
+    return _OBJECTS[plan.exposure.way](plan)
+
+
 def _configuration(plan: RegistryPlan) -> JsonObject:
     return {
         "SERVER_HOSTNAME": plan.hostname,
-        "PREFERRED_URL_SCHEME": "https",
-        "EXTERNAL_TLS_TERMINATION": not plan.own_certificate,
+        "PREFERRED_URL_SCHEME": plan.scheme,
+        "EXTERNAL_TLS_TERMINATION": plan.scheme == "https" and not plan.ends_tls_itself,
     }
 
 
@@ -99,9 +108,19 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         if plan.capabilities.routes or "SERVER_HOSTNAME" in plan.config:
             return Verdict.unmanaged("Route is not managed by the operator")
         return Verdict.unmanaged(
-            "the cluster has no Route API: set SERVER_HOSTNAME in the `configBundleSecret` to the "
-            "host by which people reach the registry"
+            "Route is not managed by the operator: the cluster has no Route, Gateway or default "
+            f"IngressClass, so set SERVER_HOSTNAME in Secret {plan.bundle_name} to the host by "
+            "which people reach the registry"
         )
+    if plan.exposure.way is not Way.ROUTE and not plan.is_exposed:
+        return Verdict.good(
+            f"Route not made: {plan.exposure.way} tells no host name, the registry is reached "
+            f"inside the cluster only: set SERVER_HOSTNAME in Secret {plan.bundle_name}"
+        )
+    return _VERDICTS[plan.exposure.way](plan, owned)
+
+
+def _route_verdict(plan: RegistryPlan, owned: Owned) -> Verdict:
     name = plan.prefix + REGISTRY_ROUTE
     found = owned.get("Route", name)
     if found is None:
@@ -121,6 +140,19 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         )
     return Verdict.good("Route admitted")
 
+
+_OBJECTS: Final = {
+    Way.ROUTE: _routes,
+    Way.GATEWAY: gateway_objects,
+    Way.INGRESS: ingress_objects,
+    Way.SERVICE: outward_objects,
+}
+_VERDICTS: Final = {
+    Way.ROUTE: _route_verdict,
+    Way.GATEWAY: gateway_verdict,
+    Way.INGRESS: ingress_verdict,
+    Way.SERVICE: outward_verdict,
+}
 
 ROUTE: Final = ComponentType(
     kind="route",
