@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hatoba.cli.explaining import diff, explain
 from hatoba.config.loader import environment
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.ids import new_uuid
@@ -18,6 +19,10 @@ from hatoba.telemetry.logs import configure_logging
 @click.group()
 def operator() -> None:
     """Turn QuayRegistry resources into running registries."""
+
+
+operator.add_command(explain)
+operator.add_command(diff)
 
 
 @operator.command()
