@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.torture.pushers import Crowd, Pusher
@@ -55,16 +56,14 @@ class Torture:
             number += 1
             yield number
 
-    def crowd(
-        self, stage: Stage, *, size: int = 3, deletes: bool = True, replica: int = 0
-    ) -> Crowd:
+    def crowd(self, stage: Stage, *, size: int = 3, replica: int = 0, **habits: Any) -> Crowd:
         """Return pushers that are not working yet, each in a repository of its own."""
         pushers = [
             Pusher(
                 client=stage.client(replica),
                 repository=f"admin/torture-{replica}-{number}",
                 random=self.random(f"pusher-{replica}-{number}"),
-                deletes=deletes,
+                **habits,
             )
             for number in range(size)
         ]

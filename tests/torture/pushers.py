@@ -40,6 +40,7 @@ class Pusher:
     repository: str
     random: random.Random
     deletes: bool = True
+    largest: int = LARGEST_BLOB
 
     def step(self) -> None:
         """Do one thing.
@@ -52,7 +53,7 @@ class Pusher:
         self.random.choice(steps)()
 
     def content(self) -> bytes:
-        return self.random.randbytes(self.random.randrange(1, LARGEST_BLOB))
+        return self.random.randbytes(self.random.randrange(1, self.largest))
 
     def push_at_once(self, content: bytes | None = None) -> bytes:
         """Push a blob by a single POST."""
@@ -67,7 +68,7 @@ class Pusher:
         upload = self._location(self._call("POST", "/blobs/uploads/"))
         sent = 0
         for _ in range(self.random.randrange(1, 4)):
-            chunk = content[sent : sent + self.random.randrange(1, LARGEST_BLOB)]
+            chunk = content[sent : sent + self.random.randrange(1, self.largest)]
             if chunk:
                 sent = self._append(upload, content, start=sent, chunk=chunk)
         path = f"{upload}?digest={digest_of(content)}"

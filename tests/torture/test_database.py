@@ -1,0 +1,46 @@
+"""PostgreSQL stops, crashes and comes back under load; nobody restarts the registry."""
+
+import os
+import signal
+import time
+
+import pytest
+from tests.torture.pushers import read_everything
+from tests.torture.stage import Postgres
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900)]
+
+
+def stop(postgres: Postgres, how: signal.Signals) -> None:
+    postgres.stop(how)
+
+
+def crash(postgres: Postgres, _: signal.Signals) -> None:
+    """kill -9 one process of the server, upon which it starts anew by itself."""
+    backends = postgres.query("SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'client'")
+    os.kill(backends[0]["pid"], signal.SIGKILL)
+
+
+FAULTS = [(stop, signal.SIGINT), (stop, signal.SIGQUIT), (crash, signal.SIGKILL)]
+
+
+def test_a_database_that_goes_and_comes_back_loses_nothing(play, torture) -> None:
+    stage = play()
+    [replica] = stage.replicas
+    dice, unready = torture.random("pauses"), 0
+    with torture.crowd(stage):
+        for number in torture.instants(stage, short=4, least=6, shares=2):
+            disturb, how = FAULTS[number % len(FAULTS)]
+            disturb(stage.postgres, how)
+            time.sleep(dice.uniform(0.1, 1.0))
+            if disturb is stop:
+                unready += not replica.is_ready()
+                stage.postgres.start()
+            replica.wait_until_ready()
+    read_everything(stage.client())
+    print(dict(stage.ledger.counts))
+    assert unready > 0, "a registry without a database called itself ready"
+    assert stage.ledger.counts["status 503"] > 0, "no request was disturbed"
+    assert stage.ledger.counts["connections broken"] == 0
+    stage.verdict()
+    stage.expire_uploads()
