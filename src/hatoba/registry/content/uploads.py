@@ -7,6 +7,7 @@ disk; a digest is believed only after every byte under it was hashed here.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -111,7 +112,7 @@ class Uploads:
             UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was appended.
         """
         await self.find_upload(name, upload_id=upload_id)
-        async with self.shelf.blobs.upload(upload_id) as writer:
+        async with self._opened(name, upload_id=upload_id) as writer:
             upload = await self._current(name, upload_id=upload_id, start=start)
             progress = await self._continue(upload, writer=writer)
             await self._receive(progress, chunks=chunks)
@@ -140,7 +141,7 @@ class Uploads:
             UploadDigestMismatch: the upload is gone.
         """
         await self.find_upload(name, upload_id=upload_id)
-        async with self.shelf.blobs.upload(upload_id) as writer:
+        async with self._opened(name, upload_id=upload_id) as writer:
             upload = await self._current(name, upload_id=upload_id, start=start)
             progress = await self._continue(upload, writer=writer)
             await self._receive(progress, chunks=chunks)
@@ -182,16 +183,28 @@ class Uploads:
             log.info("left-over uploads swept", count=swept)
         return swept
 
+    @asynccontextmanager
+    async def _opened(self, name: RepositoryName, *, upload_id: str) -> AsyncIterator[UploadWriter]:
+        """Open an upload for writing; one that ended meanwhile is not left open again.
+
+        Opening makes what is not there. Another request may have moved the bytes away already,
+        and ends the row a moment later: what was made since then belongs to nobody.
+        """
+        try:
+            async with self.shelf.blobs.upload(upload_id) as writer:
+                yield writer
+        except UploadUnknown:
+            try:
+                await self.find_upload(name, upload_id=upload_id)
+            except UploadUnknown:
+                await self.shelf.blobs.discard(upload_id)
+            raise
+
     async def _current(
         self, name: RepositoryName, *, upload_id: str, start: int | None
     ) -> UploadRecord:
         """Read the upload again, now that nobody else can change it."""
-        try:
-            upload = await self.find_upload(name, upload_id=upload_id)
-        except UploadUnknown:
-            # It ended between the first look and the lock; opening it made an empty file.
-            await self.shelf.blobs.discard(upload_id)
-            raise
+        upload = await self.find_upload(name, upload_id=upload_id)
         if start is not None and start != upload.received:
             raise RangeNotSatisfiable(received=upload.received)
         return upload
