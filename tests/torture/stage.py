@@ -52,6 +52,10 @@ class Postgres:
     def url(self) -> str:
         return f"postgresql://hatoba@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
         executable = program("postgres")
         assert executable is not None
@@ -122,7 +126,7 @@ def running_postgres(parent: Path | None = None) -> Iterator[Postgres]:
     try:
         yield server
     finally:
-        if server.process is not None and server.process.poll() is None:
+        if server.is_running:
             server.stop(signal.SIGQUIT)
         shutil.rmtree(directory, ignore_errors=True)
 

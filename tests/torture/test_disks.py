@@ -59,7 +59,7 @@ def test_a_full_disk_of_the_database_loses_nothing(tmp_path, torture) -> None:
             for _ in torture.instants(stage, short=4, least=2, shares=1):
                 with filled(disk):
                     time.sleep(dice.uniform(0.5, 2.0))
-                if postgres.process.poll() is not None:
+                if not postgres.is_running:
                     postgres.start()
                 stage.replicas[0].wait_until_ready()
         read_everything(stage.client())
