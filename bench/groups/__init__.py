@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.groups import blobs, listings, manifests
+from bench.groups import blobs, images, listings, manifests, pushes
 from bench.rows import Context, Row
 
 ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
     manifests.rows,
     blobs.rows,
+    pushes.rows,
     listings.rows,
+    images.rows,
 )
