@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import json
 
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.registry.conftest import QUAY, SETTINGS
 
+from hatoba.registry.accounts.metrics import PASSWORD_HASHES
 from hatoba.registry.accounts.secrets import (
     ColumnCipher,
     PasswordCipher,
@@ -87,3 +89,38 @@ async def test_the_longest_secrets_are_cut_as_quay_cuts_them():
     hasher = SecretHasher(rounds=4)
     stored = await hasher.hash("x" * 100)
     assert await hasher.matches("x" * 72, stored=stored)
+
+
+def hashes_so_far():
+    return PASSWORD_HASHES._value.get()
+
+
+@pytest.mark.anyio
+async def test_a_secret_that_many_bring_at_once_is_hashed_once():
+    hasher = SecretHasher(rounds=4)
+    stored = await hasher.hash("right")
+    before = hashes_so_far()
+    found = await asyncio.gather(*[hasher.matches("right", stored=stored) for _ in range(16)])
+    assert all(found)
+    assert hashes_so_far() == before + 1
+
+
+@pytest.mark.anyio
+async def test_a_wrong_secret_that_many_bring_at_once_is_refused_to_all():
+    hasher = SecretHasher(rounds=4)
+    stored = await hasher.hash("right")
+    found = await asyncio.gather(*[hasher.matches("wrong", stored=stored) for _ in range(16)])
+    assert not any(found)
+
+
+@pytest.mark.anyio
+async def test_one_who_leaves_takes_no_answer_from_the_others():
+    hasher = SecretHasher(rounds=4)
+    stored = await hasher.hash("right")
+    leaving, staying = (
+        asyncio.create_task(hasher.matches("right", stored=stored)) for _ in range(2)
+    )
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying
+    assert leaving.cancelled()

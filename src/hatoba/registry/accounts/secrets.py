@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from hatoba.kernel.errors import InvalidInput
+from hatoba.registry.accounts.metrics import PASSWORD_HASHES
 
 COLUMN_PREFIX: Final = "v0$$"
 NONCE_BYTES: Final = 13
@@ -129,6 +130,8 @@ class PasswordCipher:
 class SecretHasher:
     """bcrypt, off the event loop; remembers in memory which secrets it saw match.
 
+    A secret that several requests bring at once is hashed once.
+
     What is remembered is bound to the stored hash, so that a changed password or a revoked token
     is never accepted from memory: the row is read each time.
     """
@@ -136,6 +139,7 @@ class SecretHasher:
     rounds: int = 12
     _process_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _matches: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
+    _comparing: dict[bytes, asyncio.Task[bool]] = field(default_factory=dict, repr=False)
 
     async def hash(self, secret: str) -> str:
         """Return the stored form of a secret."""
@@ -147,7 +151,12 @@ class SecretHasher:
         if mark in self._matches:
             self._matches.move_to_end(mark)
             return True
-        if not await asyncio.to_thread(_matches_blocking, secret, stored):
+        if mark not in self._comparing:
+            comparing = asyncio.create_task(asyncio.to_thread(_matches_blocking, secret, stored))
+            comparing.add_done_callback(lambda _: self._comparing.pop(mark, None))
+            self._comparing[mark] = comparing
+        # Who waits may leave; the others still want to know.
+        if not await asyncio.shield(self._comparing[mark]):
             return False
         self._matches[mark] = None
         if len(self._matches) > REMEMBERED_MATCHES:
@@ -159,6 +168,7 @@ class SecretHasher:
         await asyncio.to_thread(self._hash_blocking, secret)
 
     def _hash_blocking(self, secret: str) -> str:
+        PASSWORD_HASHES.inc()
         salt = bcrypt.gensalt(self.rounds)
         return bcrypt.hashpw(_for_bcrypt(secret), salt).decode()
 
@@ -173,6 +183,7 @@ def _for_bcrypt(secret: str) -> bytes:
 
 
 def _matches_blocking(secret: str, stored: str) -> bool:
+    PASSWORD_HASHES.inc()
     try:
         return bcrypt.checkpw(_for_bcrypt(secret), stored.encode())
     except ValueError:
