@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.groups import blobs, images, listings, manifests, pushes
+from bench.groups import auth, blobs, images, listings, manifests, memory, pushes, statements
 from bench.rows import Context, Row
 
 ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
@@ -12,4 +12,7 @@ ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
     pushes.rows,
     listings.rows,
     images.rows,
+    auth.rows,
+    statements.rows,
+    memory.rows,
 )

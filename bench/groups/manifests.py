@@ -1,6 +1,7 @@
 """Pulling manifests, by digest and by tag."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Literal
 
 from bench.groups.reading import Reads, script_file
@@ -25,16 +26,7 @@ _METHODS: Final[tuple[Literal["GET", "HEAD"], ...]] = ("GET", "HEAD")
 
 def rows(context: Context) -> Sequence[Contest]:
     """Return the rows of this group."""
-
-    def by_digest(side: Side) -> list[str]:
-        found = context.stock.manifests(side)
-        return [f"/v2/{REPOSITORY}/manifests/{digest}" for digest in found]
-
-    def by_tag(side: Side) -> list[str]:
-        number = len(context.stock.manifests(side))
-        return [f"/v2/{REPOSITORY}/manifests/{tag_of(index)}" for index in range(number)]
-
-    ways = (("digest", by_digest, BY_DIGEST), ("tag", by_tag, BY_TAG))
+    ways = (("digest", pull_by_digest, BY_DIGEST), ("tag", pull_by_tag, BY_TAG))
     return [
         Contest(
             key=f"manifest-{method.lower()}-{way}-{concurrency}",
@@ -45,7 +37,7 @@ def rows(context: Context) -> Sequence[Contest]:
                 method=method,
                 connections=concurrency,
                 scope=f"repository:{REPOSITORY}:pull",
-                paths=paths,
+                paths=partial(paths, context),
                 script=script_file(context),
                 accept=MANIFEST_TYPE,
             ),
@@ -56,3 +48,14 @@ def rows(context: Context) -> Sequence[Contest]:
         for method in _METHODS
         for concurrency in CONCURRENCIES
     ]
+
+
+def pull_by_digest(context: Context, side: Side) -> list[str]:
+    """Return the paths of all manifests by digest."""
+    return [f"/v2/{REPOSITORY}/manifests/{found}" for found in context.stock.manifests(side)]
+
+
+def pull_by_tag(context: Context, side: Side) -> list[str]:
+    """Return the paths of all manifests by tag."""
+    number = len(context.stock.manifests(side))
+    return [f"/v2/{REPOSITORY}/manifests/{tag_of(index)}" for index in range(number)]

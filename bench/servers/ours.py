@@ -82,6 +82,12 @@ class Ours:
         found: dict[str, object] = json.loads(demand(answer, 200, 201, 204).body or b"{}")
         return found
 
+    def has_repository(self, name: str) -> bool:
+        """Say whether a repository exists."""
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        answer = call(self.port, "GET", f"/api/v1/repository/{name}", headers=headers)
+        return demand(answer, 200, 404).status == 200
+
     def metric(self, name: str) -> float | None:
         """Return the sum of a metric over its labels, or None where there is no such metric."""
         answer = call(METRICS_PORT, "GET", "/metrics", host=self.metrics_host)

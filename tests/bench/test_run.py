@@ -10,12 +10,16 @@ from bench.plan import TINY
 from bench.report import page
 from bench.rows import ContestResult, Failure, TrialResult
 
-KEYS = "manifest-get-digest-16,manifest-head-tag-1,blob-get-1kib,tags-list,catalog"
+KEYS = (
+    "manifest-get-digest-16,manifest-head-tag-64,blob-get-1kib,tags-list,catalog,"
+    "push-blob-1kib-1,push-manifest-1,push-large-chunked-4,skopeo,auth-anonymous,auth-user,"
+    "statements-tag,memory-"
+)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    for program in ("docker-registry", "wrk"):
+    for program in ("docker-registry", "wrk", "skopeo"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: apt-get install {program}")
     directory = tmp_path_factory.mktemp("bench")
@@ -31,7 +35,8 @@ def test_every_row_is_measured_on_both_sides(results):
     failures = [item for item in results.items if isinstance(item, Failure)]
     contests = [item for item in results.items if isinstance(item, ContestResult)]
     assert failures == []
-    assert len(contests) == 6
+    assert len(contests) == 12
+    assert sum(isinstance(item, TrialResult) for item in results.items) == 5
     for contest in contests:
         for found in (contest.ours, contest.peer):
             assert (found.failures, found.spread) == (0, 0)
