@@ -7,7 +7,6 @@ to, after name resolution and on each redirect, so that neither a name nor a red
 
 import asyncio
 import ipaddress
-import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,18 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import aiohttp
-import structlog
-from prometheus_client import Counter
 
 from hatoba.kernel.errors import Forbidden, TooLarge, Unavailable
+from hatoba.net.retries import with_retries
 
-log = structlog.get_logger()
-
-RETRIES: Final = Counter("hatoba_net_retries_total", "Outbound calls that were tried again")
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
 ATTEMPTS: Final = 3
-LONGEST_PAUSE_SECONDS: Final = 10.0
 MAXIMUM_ANSWER_BYTES: Final = 16 << 20
 _AddressInfo: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 
@@ -51,6 +45,14 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+class _Refused(Exception):
+    """An answer that another attempt may better."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 def is_public(address: str) -> bool:
@@ -101,12 +103,6 @@ async def open_session(
         yield session
 
 
-def pause_before(attempt: int) -> float:
-    """Return seconds to wait before attempt 1, 2, ...: doubling, capped, with jitter."""
-    ceiling = min(LONGEST_PAUSE_SECONDS, 0.25 * (1 << attempt))
-    return ceiling * (0.5 + secrets.randbelow(1000) / 2000)
-
-
 @dataclass(slots=True, frozen=True, kw_only=True)
 class HttpClient:
     """Small calls: one deadline over all attempts, retries of idempotent methods."""
@@ -136,19 +132,23 @@ class HttpClient:
             AnswerTooLarge: the answer is longer than `limit` bytes.
         """
         attempts = attempts if method in IDEMPOTENT else 1
+
+        async def once() -> Answer:
+            answer = await self._once(method, url, headers, body, limit)
+            if answer.status in RETRIED_STATUSES:
+                raise _Refused(answer)
+            return answer
+
         try:
-            async with asyncio.timeout(deadline_seconds):
-                for attempt in range(1, attempts):
-                    try:
-                        answer = await self._once(method, url, headers, body, limit)
-                    except PeerUnreachable as error:
-                        log.info("call failed, trying again", attempt=attempt, reason=str(error))
-                    else:
-                        if answer.status not in RETRIED_STATUSES:
-                            return answer
-                    RETRIES.inc()
-                    await self.sleep(pause_before(attempt))
-                return await self._once(method, url, headers, body, limit)
+            return await with_retries(
+                once,
+                transient=(PeerUnreachable, _Refused),
+                attempts=attempts,
+                deadline_seconds=deadline_seconds,
+                sleep=self.sleep,
+            )
+        except _Refused as refused:
+            return refused.answer
         except TimeoutError as error:
             raise PeerUnreachable(f"no answer within {deadline_seconds:g} seconds") from error
 

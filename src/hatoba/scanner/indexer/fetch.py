@@ -12,7 +12,8 @@ import structlog
 from multidict import CIMultiDict
 
 from hatoba.kernel.digests import Digest
-from hatoba.net.http import RETRIED_STATUSES, pause_before
+from hatoba.net.http import RETRIED_STATUSES
+from hatoba.net.retries import pause_before
 from hatoba.scanner.indexer.errors import LayerMismatch, LayerTooLarge, LayerUnreachable
 from hatoba.scanner.metrics import LAYER_BYTES
 from hatoba.scanner.models import Layer
