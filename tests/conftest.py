@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.object_storage import ObjectStorage, running_object_storage
 from tests.postgresql import PostgresServer, running_postgres
 
 
@@ -16,3 +17,10 @@ def postgres_server() -> Iterator[PostgresServer]:
     """The one server of this test process; skips where PostgreSQL is not installed."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> Iterator[ObjectStorage]:
+    """The one S3 server of this test process."""
+    with running_object_storage() as storage:
+        yield storage

@@ -7,10 +7,12 @@ import yaml
 from tests.operator.builders import NAME, a_plan
 
 from hatoba.config.components import COMPONENT_KEYS
+from hatoba.config.schema import QuayConfig
+from hatoba.config.schema.storage import BucketLocation
 from hatoba.config.validation import validate_mapping
 from hatoba.operator.components import COMPONENTS
 from hatoba.operator.landscape import Capabilities
-from hatoba.operator.model import OperatorSettings
+from hatoba.operator.model import Bucket, OperatorSettings
 from hatoba.operator.render import render, render_groundwork
 
 GOLDEN = Path(__file__).parent / "golden" / "everything-managed.yaml"
@@ -166,6 +168,20 @@ def test_a_cluster_with_buckets_gets_a_bucket_claim_and_no_volume():
     assert kinds(plan)["ObjectBucketClaim"] == 1
     app = find(plan, "Deployment", "quay-app")["spec"]["template"]["spec"]
     assert "datastorage" not in {volume["name"] for volume in app["volumes"]}
+
+
+def test_the_configuration_of_a_bucket_is_one_that_the_registry_accepts():
+    plan = a_plan(
+        capabilities=Capabilities(routes=True, object_buckets=True, monitoring=True),
+        bucket=Bucket(
+            host="s3.openshift-storage.svc", name="b-1", access_key="key", secret_key="secret"
+        ),
+    )
+    config = config_of(plan)
+    assert validate_mapping(config) == []
+    location = QuayConfig.model_validate(config).storage_locations["local_us"]
+    assert isinstance(location, BucketLocation)
+    assert location.endpoint_url == "https://s3.openshift-storage.svc.cluster.local:443"
 
 
 def test_groundwork_mounts_no_configuration_and_holds_the_routes():

@@ -139,8 +139,11 @@ def _run(
     workers: int,
 ) -> int:
     from hatoba.registry.app import make_application, open_services
+    from hatoba.registry.blobs.opening import warm
     from hatoba.registry.workers.duties import background_duties, run_background
     from hatoba.serving.supervisor import serve as serve_forked
+
+    warm(configuration)
 
     @contextlib.asynccontextmanager
     async def application(worker: "Worker") -> "AsyncIterator[Application]":

@@ -58,6 +58,15 @@ def configuration_directory() -> Path:
     return Path(environment().get("QUAYCONF", str(DEFAULT_DIRECTORY)))
 
 
+def extra_authorities(directory: Path) -> list[Path]:
+    """Return the files of a configuration directory whose authorities everything believes.
+
+    Quay: `extra_ca_certs/*` and `extra_ca_cert_*`.
+    """
+    found = [*directory.glob("extra_ca_certs/*"), *directory.glob("extra_ca_cert_*")]
+    return sorted(path for path in found if path.is_file())
+
+
 def data_directory() -> Path:
     """Return the directory below which relative storage paths lie (`HATOBA_DATA`)."""
     return Path(environment().get("HATOBA_DATA", str(DEFAULT_DATA_DIRECTORY)))

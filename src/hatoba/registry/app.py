@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -18,14 +17,14 @@ from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from hatoba.config.loader import Configuration, data_directory
+from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock, SystemClock
-from hatoba.kernel.errors import InvalidInput, Unavailable
+from hatoba.kernel.errors import Unavailable
 from hatoba.registry.access import store as access_store
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
-from hatoba.registry.blobs.filesystem import FilesystemBlobs
+from hatoba.registry.blobs.opening import disk_of, open_blobs, written_location
 from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.configs import config_reader
 from hatoba.registry.content.holdings import Holdings
@@ -56,10 +55,6 @@ SQLITE_CACHE_SECONDS: Final = 5.0
 
 class DatabaseNotMigrated(Unavailable):
     """The database has not been brought to the present schema."""
-
-
-class StorageMissing(InvalidInput):
-    """The configuration names no place for blobs."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -96,7 +91,7 @@ async def open_services(
     """
     settings = configuration.settings
     async with AsyncExitStack() as stack:
-        rooms, shelf = await _open_shelf(stack, settings, clock=clock or SystemClock())
+        rooms, shelf = await _open_shelf(stack, configuration, clock=clock or SystemClock())
         resolver = await _resolver(stack, shelf.database, clock=shelf.clock)
         # Runs last but for the database's closing: what waits must be written before that.
         stack.push_async_callback(rooms.audit.flush)
@@ -121,14 +116,15 @@ async def open_services(
 
 
 async def _open_shelf(
-    stack: AsyncExitStack, settings: QuayConfig, *, clock: Clock
+    stack: AsyncExitStack, configuration: Configuration, *, clock: Clock
 ) -> tuple[Rooms, Shelf]:
-    location, directory = _storage(settings)
+    settings = configuration.settings
+    location, _ = written_location(settings)
     database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
     stack.push_async_callback(database.close)
     await _require_tables(database)
     lookups = await load_lookups(database)
-    blobs = FilesystemBlobs(directory)
+    blobs = await stack.enter_async_context(open_blobs(configuration))
     rooms = open_rooms(
         settings,
         database=database,
@@ -150,13 +146,12 @@ async def _open_shelf(
 
 
 def _health(shelf: Shelf, rooms: Rooms, *, is_draining: Callable[[], bool]) -> Health:
-    _, directory = _storage(rooms.settings)
     return Health(
         database=shelf.database,
         blobs=shelf.blobs,
         keys=rooms.keys,
         clock=shelf.clock,
-        data_directory=directory,
+        data_directory=disk_of(rooms.settings),
         is_draining=is_draining,
         redis=_redis_check(rooms.settings),
     )
@@ -236,18 +231,6 @@ def _v2_services(services: Services) -> V2Services:
         listings=services.listings,
         catalog=services.catalog,
     )
-
-
-def _storage(settings: QuayConfig) -> tuple[str, Path]:
-    """Return the location that is written to, and its directory."""
-    names = [*settings.distributed_storage_preference, *settings.distributed_storage_config]
-    if not names:
-        raise StorageMissing("DISTRIBUTED_STORAGE_CONFIG names no location")
-    _, parameters = settings.distributed_storage_config[names[0]]
-    path = parameters.get("storage_path")
-    if not isinstance(path, str) or not path:
-        raise StorageMissing(f"the location {names[0]} has no storage_path")
-    return names[0], data_directory() / path
 
 
 def _policy(settings: QuayConfig, *, location: str, is_postgresql: bool) -> ContentPolicy:

@@ -1,23 +1,48 @@
 """All drivers against the suite, and what only the filesystem promises."""
 
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.object_storage import parameters as storage_parameters
 from tests.suites import blobs as suite
 
+from hatoba.config.schema.storage import parse_location
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.blobs.memory import MemoryBlobs
+from hatoba.registry.blobs.s3_opening import open_bucket
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["filesystem", "memory"])
-def driver(request, tmp_path):
-    return FilesystemBlobs(tmp_path) if request.param == "filesystem" else MemoryBlobs()
+@asynccontextmanager
+async def bucket_driver(object_storage, tmp_path, **more):
+    parameters = storage_parameters(object_storage, object_storage.new_bucket(), **more)
+    location = parse_location("test", ["RadosGWStorage", parameters])
+    async with open_bucket(location, directory=tmp_path) as driver:
+        yield driver
+
+
+@pytest.fixture(params=["filesystem", "memory", "s3", "s3 without copies", "s3 signature 2"])
+async def driver(request, tmp_path):
+    match request.param:
+        case "filesystem":
+            yield FilesystemBlobs(tmp_path)
+        case "memory":
+            yield MemoryBlobs()
+        case accent:
+            more = {
+                "s3": {},
+                "s3 without copies": {"server_side_assembly": False, "storage_path": ""},
+                "s3 signature 2": {"signature_version": "s3", "checksums": True},
+            }[accent]
+            storage = request.getfixturevalue("object_storage")
+            async with bucket_driver(storage, tmp_path, **more) as opened:
+                yield opened
 
 
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)

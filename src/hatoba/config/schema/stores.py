@@ -5,11 +5,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hatoba.config.schema.group import Group
-
-STORAGE_DRIVERS = frozenset({"LocalStorage"})
-"""Drivers that exist; a configuration that names another one is refused before it is rolled out."""
-
-StorageLocation = tuple[str, dict[str, Any]]
+from hatoba.config.schema.storage import Location, parse_location
 
 
 class DatabaseSettings(Group):
@@ -62,7 +58,7 @@ class StorageSettings(Group):
     title: ClassVar[str] = "Storage"
     field_group: ClassVar[str] = "DistributedStorage"
 
-    distributed_storage_config: dict[str, StorageLocation] = Field(default_factory=dict)
+    distributed_storage_config: dict[str, Any] = Field(default_factory=dict)
     """Location to `[driver, parameters]`; a relative storage_path lies below HATOBA_DATA."""
     distributed_storage_preference: list[str] = Field(default_factory=list)
     """Locations to write to, most wanted first."""
@@ -73,20 +69,21 @@ class StorageSettings(Group):
     feature_storage_replication: bool = False
     """Replication between locations; not offered, and refused when true."""
 
-    @field_validator("distributed_storage_config", mode="before")
+    @property
+    def storage_locations(self) -> dict[str, Location]:
+        """Every location by its name, that which is written to first."""
+        names = [*self.distributed_storage_preference, *self.distributed_storage_config]
+        return {
+            name: parse_location(name, self.distributed_storage_config[name])
+            for name in dict.fromkeys(names)
+        }
+
+    @field_validator("distributed_storage_config")
     @classmethod
-    def _locations(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
+    def _locations(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name, location in value.items():
-            if not isinstance(location, (list, tuple)) or len(location) != 2:
-                raise ValueError(f"must give [driver, parameters] for the location {name}")
-            if location[0] not in STORAGE_DRIVERS:
-                known = ", ".join(sorted(STORAGE_DRIVERS))
-                raise ValueError(
-                    f"names the driver {location[0]!r} for {name}; this release has {known}"
-                )
-        return {name: tuple(location) for name, location in value.items()}
+            parse_location(name, location)
+        return value
 
     @field_validator("feature_storage_replication")
     @classmethod

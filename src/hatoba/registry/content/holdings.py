@@ -67,6 +67,13 @@ class Holdings:
         except BlobMissing as error:
             raise BlobUnknown("blob unknown to registry") from error
 
+    async def direct_url(self, record: BlobRecord) -> str | None:
+        """Return where the client gets the bytes itself; None where they come from here.
+
+        The URL is a credential for a short while and belongs in no log.
+        """
+        return await self.shelf.blobs.direct_url(record.digest)
+
     async def mount_blob(
         self, name: RepositoryName, *, digest: Digest, from_repository: RepositoryName
     ) -> BlobRecord:

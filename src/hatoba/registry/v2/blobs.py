@@ -1,4 +1,8 @@
-"""Blobs: pull with ranges (end-2), delete (end-10)."""
+"""Blobs: pull with ranges (end-2), delete (end-10).
+
+Where the storage serves clients itself, GET answers 307 with a URL that is signed for a short
+while. HEAD and requests for several ranges, which storages do not know, are answered here.
+"""
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
@@ -38,6 +42,9 @@ async def pull_blob(request: Request, services: V2Services) -> Reply:
         return Reply(status=416, headers=[*headers, ("Content-Range", f"bytes */{record.size}")])
     if len(parts) > 1:
         return await _several(services, record, parts=parts, headers=headers)
+    url = await services.holdings.direct_url(record)
+    if url is not None:
+        return _sent_elsewhere(digest, url)
     wanted = parts[0] if parts else ByteRange(0, record.size)
     if parts:
         headers.append(("Content-Range", wanted.shown(record.size)))
@@ -48,6 +55,16 @@ async def pull_blob(request: Request, services: V2Services) -> Reply:
         stream=await _opened(services, record, sections=[wanted]),
         length=wanted.length,
     )
+
+
+def _sent_elsewhere(digest: Digest, url: str) -> Reply:
+    """Send the client to the storage. It repeats its Range there; the URL is kept by nobody."""
+    headers = [
+        ("Docker-Content-Digest", str(digest)),
+        ("Location", url),
+        ("Cache-Control", "no-store"),
+    ]
+    return Reply(status=307, headers=headers)
 
 
 async def delete_blob(request: Request, services: V2Services) -> Reply:

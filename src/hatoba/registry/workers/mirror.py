@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from hatoba.config.loader import configuration_directory
+from hatoba.config.loader import configuration_directory, extra_authorities
 from hatoba.registry.app import Services
 from hatoba.registry.audit.models import Actor
 from hatoba.registry.content.models import Caller
@@ -52,13 +52,11 @@ def mirror_duties(services: Services) -> list[Duty]:
 def trusted_authorities(directory: Path) -> ssl.SSLContext:
     """Return the system's authorities and those that lie in a configuration directory.
 
-    Quay: `extra_ca_certs/*` and `extra_ca_cert_*`. A file that is no certificate is reported and
-    left out, so that one bad file does not stop mirroring.
+    A file that is no certificate is reported and left out, so that one bad file does not stop
+    mirroring.
     """
     context = ssl.create_default_context()
-    for file in [*directory.glob("extra_ca_certs/*"), *directory.glob("extra_ca_cert_*")]:
-        if not file.is_file():
-            continue
+    for file in extra_authorities(directory):
         try:
             context.load_verify_locations(cafile=str(file))
         except ssl.SSLError as error:

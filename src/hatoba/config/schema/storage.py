@@ -1,0 +1,247 @@
+"""The parameters of each storage driver, as `[driver, {parameters}]` in config.yaml.
+
+Quay's names, spelt as each of its drivers spells them, become one of two values: a directory or
+a bucket. `registry.blobs` opens what they describe. Parameters that are not Quay's are ours and
+exist for storages that speak S3 with an accent (docs/reference/storage.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from typing_extensions import override
+
+SMALLEST_PART_MB: Final = 5
+"""What S3 asks of every part but the last. Amazon S3 User Guide, "Multipart upload limits"."""
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s?#]+/?$")]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class DirectoryLocation:
+    """Blobs as files."""
+
+    path: str
+    """A relative path lies below HATOBA_DATA."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class CloudFront:
+    """A distribution in front of a bucket, which serves whoever has a signed URL."""
+
+    domain: str
+    key_id: str
+    key_file: str
+    """The private key's file, relative to the configuration directory."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class BucketLocation:
+    """Blobs as objects of a bucket."""
+
+    bucket: str
+    prefix: str
+    """What all keys begin with; without slashes around it, may be empty."""
+    endpoint_url: str | None
+    """None is Amazon S3 itself."""
+    region: str | None
+    access_key: str | None = None
+    """None asks the surroundings: the role of the machine or of the service account."""
+    secret_key: str | None = field(default=None, repr=False)
+    options: "BucketOptions"
+    cloudfront: CloudFront | None = None
+
+
+Location = DirectoryLocation | BucketLocation
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    def location(self) -> Location:
+        """Return what the parameters describe."""
+        raise NotImplementedError
+
+
+class LocalStorage(_Parameters):
+    """A directory, shared by all pods."""
+
+    storage_path: Text
+
+    @override
+    def location(self) -> Location:
+        return DirectoryLocation(path=self.storage_path)
+
+
+class BucketOptions(_Parameters):
+    """What every driver for buckets understands."""
+
+    storage_path: str = ""
+    """What all keys begin with."""
+    minimum_chunk_size_mb: int = Field(default=SMALLEST_PART_MB, ge=SMALLEST_PART_MB, le=512)
+    """Size of the parts in which uploads are written, in MiB; each upload holds two in memory."""
+    maximum_chunk_size_mb: int = Field(default=128, ge=SMALLEST_PART_MB, le=2560)
+    """Size of the parts that the storage copies by itself, in MiB."""
+    server_side_assembly: bool = True
+    """False for storages that cannot copy: the registry then reads and writes the bytes itself."""
+    signature_version: Literal["s3v4", "s3"] = "s3v4"
+    """`s3` is the old signature, for storages that know no other."""
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    """Where the bucket's name stands; `auto` is the path for any endpoint but Amazon's."""
+    checksums: bool = False
+    """True adds CRC headers to uploads, which Amazon checks and many others refuse."""
+    verify_tls: bool = True
+    """False does not check the storage's certificate."""
+    ca_bundle: str | None = None
+    """File with the authorities that sign the storage's certificate."""
+    link_expiry_seconds: int = Field(default=60, ge=5, le=3600)
+    """How long a client may begin a download that it was sent to."""
+    public_endpoint_url: Url | None = None
+    """Where clients reach the storage, if it is not where the registry does."""
+    connect_timeout_seconds: float = Field(default=5, gt=0, le=60)
+    """How long a connection may take."""
+    read_timeout_seconds: float = Field(default=60, gt=0, le=600)
+    """The longest silence of the storage."""
+    attempts: int = Field(default=4, ge=1, le=10)
+    """How often a call is made before the storage counts as unavailable."""
+    connections: int = Field(default=50, ge=1, le=1000)
+    """Connections that each worker keeps at most."""
+
+    def _bucket(self, **named: Any) -> BucketLocation:
+        return BucketLocation(prefix=self.storage_path.strip("/"), options=self, **named)
+
+
+class S3Storage(BucketOptions):
+    """Amazon S3, or whatever speaks it at `host` or `endpoint_url`."""
+
+    s3_bucket: Text
+    s3_access_key: Text | None = None
+    s3_secret_key: Text | None = Field(default=None, repr=False)
+    s3_region: Text | None = None
+    host: Text | None = None
+    port: Port | None = None
+    is_secure: bool = True
+    endpoint_url: Url | None = None
+
+    @override
+    def location(self) -> BucketLocation:
+        endpoint = self.endpoint_url
+        if endpoint is None and self.host is not None:
+            endpoint = _endpoint(self.host, port=self.port, is_secure=self.is_secure)
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("gives one of s3_access_key and s3_secret_key without the other")
+        return self._bucket(
+            bucket=self.s3_bucket,
+            endpoint_url=endpoint,
+            region=self.s3_region,
+            access_key=self.s3_access_key,
+            secret_key=self.s3_secret_key,
+        )
+
+
+class CloudFrontedS3Storage(S3Storage):
+    """Amazon S3 behind CloudFront: clients are sent to the distribution."""
+
+    cloudfront_distribution_domain: Text
+    cloudfront_key_id: Text
+    cloudfront_privatekey_filename: Text
+
+    @override
+    def location(self) -> BucketLocation:
+        found = super().location()
+        return BucketLocation(
+            bucket=found.bucket,
+            prefix=found.prefix,
+            endpoint_url=found.endpoint_url,
+            region=found.region,
+            access_key=found.access_key,
+            secret_key=found.secret_key,
+            options=self,
+            cloudfront=CloudFront(
+                domain=self.cloudfront_distribution_domain,
+                key_id=self.cloudfront_key_id,
+                key_file=self.cloudfront_privatekey_filename,
+            ),
+        )
+
+
+class RadosGWStorage(BucketOptions):
+    """A storage of one's own: Ceph's gateway, NooBaa (RHOCSStorage), MinIO, IBM Cloud."""
+
+    hostname: Text
+    is_secure: bool = True
+    port: Port | None = None
+    access_key: Text
+    secret_key: Text = Field(repr=False)
+    bucket_name: Text
+    region: Text | None = None
+
+    @override
+    def location(self) -> Location:
+        return self._bucket(
+            bucket=self.bucket_name,
+            endpoint_url=_endpoint(self.hostname, port=self.port, is_secure=self.is_secure),
+            region=self.region,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
+
+
+DRIVERS: Final[Mapping[str, type[_Parameters]]] = {
+    "CloudFrontedS3Storage": CloudFrontedS3Storage,
+    "IBMCloudStorage": RadosGWStorage,
+    "LocalStorage": LocalStorage,
+    "RHOCSStorage": RadosGWStorage,
+    "RadosGWStorage": RadosGWStorage,
+    "S3Storage": S3Storage,
+}
+"""Drivers that exist; a configuration that names another one is refused before it is rolled out."""
+
+
+def parse_location(name: str, value: object) -> Location:
+    """Read one entry of DISTRIBUTED_STORAGE_CONFIG.
+
+    Raises:
+        ValueError: with every fault, in a sentence that continues the key's name.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f"must give [driver, parameters] for the location {name}")
+    driver, parameters = value
+    if not isinstance(driver, str) or driver not in DRIVERS:
+        raise ValueError(
+            f"names the driver {driver!r} for {name}; this release has {', '.join(sorted(DRIVERS))}"
+        )
+    if not isinstance(parameters, dict):
+        raise ValueError(f"must give {driver} of {name} a mapping of parameters")  # noqa: TRY004 -- pydantic wants it
+    try:
+        return DRIVERS[driver].model_validate(parameters).location()
+    except ValidationError as error:
+        faults = [
+            _fault(driver, fault["type"], str(fault["loc"][0]), fault["msg"])
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise ValueError(f"is not valid for {name}: {'; '.join(faults)}") from None
+    except ValueError as error:
+        raise ValueError(f"is not valid for {name}: {driver} {error}") from error
+
+
+def _fault(driver: str, kind: str, parameter: str, message: str) -> str:
+    match kind:
+        case "missing":
+            return f"{driver} needs {parameter}"
+        case "extra_forbidden":
+            return f"{driver} has no parameter {parameter}"
+        case "string_pattern_mismatch":
+            return f"{parameter} must be http:// or https:// and a host, without a path"
+        case _:
+            return f"{parameter}: {message[:1].lower()}{message[1:]}"
+
+
+def _endpoint(host: str, *, port: int | None, is_secure: bool) -> str:
+    scheme = "https" if is_secure else "http"
+    return f"{scheme}://{host}" if port is None else f"{scheme}://{host}:{port}"

@@ -1,0 +1,74 @@
+"""Configuration -> blob driver; what the composition root calls.
+
+The S3 library is large, so it is imported only where a bucket is configured: `warm` does that in
+the supervisor, before workers are forked, so that they share its memory.
+"""
+
+# ruff: noqa: PLC0415 -- see above
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from hatoba.config.loader import Configuration, data_directory
+from hatoba.config.schema import QuayConfig
+from hatoba.config.schema.storage import BucketLocation, DirectoryLocation
+from hatoba.kernel.errors import InvalidInput
+from hatoba.registry.blobs.driver import BlobDriver
+from hatoba.registry.blobs.filesystem import FilesystemBlobs
+
+
+class StorageMissing(InvalidInput):
+    """The configuration names no place for blobs."""
+
+
+@asynccontextmanager
+async def open_blobs(configuration: Configuration) -> AsyncIterator[BlobDriver]:
+    """Open the location that blobs are written to.
+
+    Raises:
+        StorageMissing: no location is configured.
+        KeyUnusable: the private key of a CloudFront distribution cannot be read.
+    """
+    _, location = written_location(configuration.settings)
+    if isinstance(location, DirectoryLocation):
+        yield FilesystemBlobs(data_directory() / location.path)
+        return
+    from hatoba.registry.blobs.s3_opening import open_bucket
+
+    async with open_bucket(
+        location,
+        directory=configuration.directory,
+        sends_clients_there=not configuration.settings.feature_proxy_storage,
+    ) as blobs:
+        yield blobs
+
+
+def written_location(settings: QuayConfig) -> tuple[str, DirectoryLocation | BucketLocation]:
+    """Return the name of the location that blobs are written to, and what it is.
+
+    Raises:
+        StorageMissing: no location is configured.
+    """
+    for name, location in settings.storage_locations.items():
+        return name, location
+    raise StorageMissing("DISTRIBUTED_STORAGE_CONFIG names no location")
+
+
+def disk_of(settings: QuayConfig) -> Path:
+    """Return the directory on whose disk blobs lie; the data directory where they lie elsewhere."""
+    _, location = written_location(settings)
+    if isinstance(location, DirectoryLocation):
+        return data_directory() / location.path
+    return data_directory()
+
+
+def warm(configuration: Configuration) -> None:
+    """Import and prepare what `open_blobs` takes long for; call it before any event loop runs."""
+
+    async def prepare() -> None:
+        async with open_blobs(configuration):
+            return
+
+    asyncio.run(prepare())

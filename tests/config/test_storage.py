@@ -1,0 +1,139 @@
+"""DISTRIBUTED_STORAGE_CONFIG: every driver's parameters, and what is said of wrong ones."""
+
+import pytest
+
+from hatoba.config.schema import QuayConfig
+from hatoba.config.schema.storage import BucketLocation, DirectoryLocation, parse_location
+from hatoba.config.validation import validate_mapping
+
+OWN = {
+    "hostname": "s3.openshift-storage.svc.cluster.local",
+    "is_secure": True,
+    "port": 443,
+    "bucket_name": "quay-datastore-1",
+    "access_key": "key",
+    "secret_key": "s3cr3t",
+    "storage_path": "/datastorage/registry",
+}
+AMAZON = {"s3_bucket": "images", "s3_region": "eu-central-1", "storage_path": "/quay"}
+FRONT = {
+    "cloudfront_distribution_domain": "d1.cloudfront.net",
+    "cloudfront_key_id": "K1",
+    "cloudfront_privatekey_filename": "cloudfront.pem",
+}
+
+
+@pytest.mark.parametrize("driver", ["RadosGWStorage", "RHOCSStorage", "IBMCloudStorage"])
+def test_a_storage_of_ones_own(driver):
+    found = parse_location("a", [driver, OWN])
+    assert isinstance(found, BucketLocation)
+    assert found.endpoint_url == "https://s3.openshift-storage.svc.cluster.local:443"
+    assert (found.bucket, found.prefix) == ("quay-datastore-1", "datastorage/registry")
+
+
+@pytest.mark.parametrize(
+    ("more", "endpoint"),
+    [
+        ({}, None),
+        ({"host": "minio"}, "https://minio"),
+        ({"host": "minio", "port": 9000, "is_secure": False}, "http://minio:9000"),
+        ({"host": "unused", "endpoint_url": "http://minio:9000"}, "http://minio:9000"),
+    ],
+)
+def test_amazon_and_what_speaks_like_it(more, endpoint):
+    found = parse_location("a", ("S3Storage", {**AMAZON, **more}))
+    assert isinstance(found, BucketLocation)
+    assert found.endpoint_url == endpoint
+    assert (found.access_key, found.secret_key, found.region) == (None, None, "eu-central-1")
+
+
+def test_cloudfront_is_a_bucket_with_something_in_front():
+    found = parse_location("a", ["CloudFrontedS3Storage", {**AMAZON, **FRONT}])
+    assert isinstance(found, BucketLocation)
+    assert found.cloudfront is not None
+    assert found.cloudfront.domain == "d1.cloudfront.net"
+
+
+def test_a_directory():
+    assert parse_location("a", ["LocalStorage", {"storage_path": "x"}]) == DirectoryLocation(
+        path="x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("S3Storage", "must give [driver, parameters] for the location a"),
+        (["S3Storage"], "must give [driver, parameters] for the location a"),
+        (["S3Storage", []], "must give S3Storage of a a mapping of parameters"),
+        (["LocalStorage", {}], "is not valid for a: LocalStorage needs storage_path"),
+        (
+            ["LocalStorage", {"storage_path": ""}],
+            "is not valid for a: storage_path: string should have at least 1 character",
+        ),
+        (["S3Storage", {"storage_path": "/x"}], "is not valid for a: S3Storage needs s3_bucket"),
+        (
+            ["RHOCSStorage", {"storage_path": "/x", "bucket_name": "b"}],
+            (
+                "is not valid for a: RHOCSStorage needs hostname; RHOCSStorage needs access_key; "
+                "RHOCSStorage needs secret_key"
+            ),
+        ),
+        (
+            ["S3Storage", {**AMAZON, "bucket_name": "b"}],
+            "is not valid for a: S3Storage has no parameter bucket_name",
+        ),
+        (
+            ["S3Storage", {**AMAZON, "s3_access_key": "k"}],
+            (
+                "is not valid for a: S3Storage gives one of s3_access_key and s3_secret_key without "
+                "the other"
+            ),
+        ),
+        (
+            ["S3Storage", {**AMAZON, "endpoint_url": "minio:9000/bucket"}],
+            (
+                "is not valid for a: endpoint_url must be http:// or https:// and a host, without a "
+                "path"
+            ),
+        ),
+        (
+            ["RadosGWStorage", {**OWN, "port": 70000}],
+            "is not valid for a: port: input should be less than or equal to 65535",
+        ),
+        (
+            ["RadosGWStorage", {**OWN, "minimum_chunk_size_mb": 4}],
+            "is not valid for a: minimum_chunk_size_mb: input should be greater than or equal to 5",
+        ),
+        (
+            ["SwiftStorage", {}],
+            (
+                "names the driver 'SwiftStorage' for a; this release has CloudFrontedS3Storage, "
+                "IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_exactly(location, sentence):
+    findings = validate_mapping({"DISTRIBUTED_STORAGE_CONFIG": {"a": location}})
+    assert [str(finding) for finding in findings] == [f"DISTRIBUTED_STORAGE_CONFIG {sentence}"]
+
+
+def test_no_secret_is_shown():
+    wrong = {"a": ["RHOCSStorage", {**OWN, "port": "x"}]}
+    (finding,) = validate_mapping({"DISTRIBUTED_STORAGE_CONFIG": wrong})
+    assert "s3cr3t" not in str(finding)
+    assert "s3cr3t" not in repr(parse_location("a", ["RHOCSStorage", OWN]))
+
+
+def test_the_preferred_location_comes_first():
+    settings = QuayConfig.model_validate(
+        {
+            "DISTRIBUTED_STORAGE_CONFIG": {
+                "old": ["LocalStorage", {"storage_path": "x"}],
+                "new": ["RHOCSStorage", OWN],
+            },
+            "DISTRIBUTED_STORAGE_PREFERENCE": ["new"],
+        }
+    )
+    assert list(settings.storage_locations) == ["new", "old"]

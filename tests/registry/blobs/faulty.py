@@ -1,0 +1,119 @@
+"""A proxy in front of an S3 server that fails when it is told to."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+
+Kind = Literal["refuse", "error", "garbage", "hang", "reset", "lose answer", "cut", "hidden error"]
+_ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What happens to the next `times` requests that match."""
+
+    kind: Kind
+    method: str = ""
+    query: str = ""
+    """A part of path and query."""
+    times: int = 1
+    code: str = "SlowDown"
+
+
+@dataclass(kw_only=True)
+class FaultyStorage:
+    """The proxy, its faults and what it saw."""
+
+    target: str
+    session: aiohttp.ClientSession
+    port: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    def count(self, method: str, part: str = "") -> int:
+        return sum(line.startswith(method + " ") and part in line for line in self.seen)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(f"{request.method} {request.raw_path}")
+        body = await request.read()
+        fault = self._fault(request)
+        match fault.kind if fault else "":
+            case "refuse":
+                return web.Response(
+                    status=503, text=_ERROR.format(code=fault.code), content_type="text/xml"
+                )
+            case "error":
+                return web.Response(
+                    status=403, text=_ERROR.format(code="AccessDenied"), content_type="text/xml"
+                )
+            case "garbage":
+                return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
+            case "hang":
+                await asyncio.sleep(30)
+            case "reset":
+                request.transport.abort()
+        answer = await self._forward(request, body)
+        match fault.kind if fault else "":
+            case "lose answer":
+                request.transport.abort()
+            case "hidden error":
+                return web.Response(
+                    status=200, text=_ERROR.format(code="InternalError"), content_type="text/xml"
+                )
+            case "cut":
+                return await self._cut(request, answer)
+        return answer
+
+    def _fault(self, request: web.Request) -> Fault | None:
+        for fault in self.faults:
+            if (
+                fault.times > 0
+                and fault.method in ("", request.method)
+                and fault.query in request.raw_path
+            ):
+                fault.times -= 1
+                return fault
+        return None
+
+    async def _forward(self, request: web.Request, body: bytes) -> web.Response:
+        headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Expect")}
+        async with self.session.request(
+            request.method,
+            aiohttp.client.URL(self.target + request.raw_path, encoded=True),
+            headers=headers,
+            data=body,
+        ) as found:
+            kept = {k: v for k, v in found.headers.items() if k not in ("Date", "Server")}
+            return web.Response(status=found.status, headers=kept, body=await found.read())
+
+    @staticmethod
+    async def _cut(request: web.Request, answer: web.Response) -> web.StreamResponse:
+        cut = web.StreamResponse(status=answer.status, headers=answer.headers)
+        await cut.prepare(request)
+        await cut.write(answer.body[: len(answer.body) // 2])
+        await asyncio.sleep(0.05)
+        request.transport.abort()
+        return cut
+
+
+@asynccontextmanager
+async def faulty(target: str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultyStorage]:
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        storage = FaultyStorage(target=target, session=session)
+        application = web.Application(client_max_size=1 << 30)
+        application.router.add_route("*", "/{path:.*}", storage.handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        await site.start()
+        storage.port = runner.addresses[0][1]
+        try:
+            yield storage
+        finally:
+            await runner.cleanup()
