@@ -1,6 +1,7 @@
 """A proxy in front of an S3 server that fails when it is told to."""
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,13 @@ class Fault:
     code: str = "SlowDown"
 
 
+def _refusal(fault: Fault) -> web.Response:
+    if fault.kind == "garbage":
+        return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
+    status, code = (503, fault.code) if fault.kind == "refuse" else (403, "AccessDenied")
+    return web.Response(status=status, text=_ERROR.format(code=code), content_type="text/xml")
+
+
 @dataclass(kw_only=True)
 class FaultyStorage:
     """The proxy, its faults and what it saw."""
@@ -43,32 +51,21 @@ class FaultyStorage:
         self.seen.append(f"{request.method} {request.raw_path}")
         body = await request.read()
         fault = self._fault(request)
-        match fault.kind if fault else "":
-            case "refuse":
-                return web.Response(
-                    status=503, text=_ERROR.format(code=fault.code), content_type="text/xml"
-                )
-            case "error":
-                return web.Response(
-                    status=403, text=_ERROR.format(code="AccessDenied"), content_type="text/xml"
-                )
-            case "garbage":
-                return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
-            case "hang":
-                await asyncio.sleep(30)
-            case "reset":
-                request.transport.abort()
+        kind = fault.kind if fault else ""
+        if kind in ("refuse", "error", "garbage"):
+            return _refusal(fault)
+        if kind == "hang":
+            await asyncio.sleep(30)
+        if kind == "reset":
+            request.transport.abort()
+            return web.Response()
         answer = await self._forward(request, body)
-        match fault.kind if fault else "":
-            case "lose answer":
-                request.transport.abort()
-            case "hidden error":
-                return web.Response(
-                    status=200, text=_ERROR.format(code="InternalError"), content_type="text/xml"
-                )
-            case "cut":
-                return await self._cut(request, answer)
-        return answer
+        if kind == "lose answer":
+            request.transport.abort()
+        if kind == "hidden error":
+            text = _ERROR.format(code="InternalError")
+            return web.Response(status=200, text=text, content_type="text/xml")
+        return await self._cut(request, answer) if kind == "cut" else answer
 
     def _fault(self, request: web.Request) -> Fault | None:
         for fault in self.faults:
@@ -87,7 +84,7 @@ class FaultyStorage:
             request.method,
             aiohttp.client.URL(self.target + request.raw_path, encoded=True),
             headers=headers,
-            data=body,
+            data=io.BytesIO(body) if body else None,
         ) as found:
             kept = {k: v for k, v in found.headers.items() if k not in ("Date", "Server")}
             return web.Response(status=found.status, headers=kept, body=await found.read())
