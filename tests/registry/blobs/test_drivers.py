@@ -13,6 +13,7 @@ from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
+from hatoba.registry.blobs.layered import LayeredBlobs
 from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.blobs.s3_opening import open_bucket
 
@@ -27,13 +28,17 @@ async def bucket_driver(object_storage, tmp_path, **more):
         yield driver
 
 
-@pytest.fixture(params=["filesystem", "memory", "s3", "s3 without copies", "s3 signature 2"])
+@pytest.fixture(
+    params=["filesystem", "memory", "layered", "s3", "s3 without copies", "s3 signature 2"]
+)
 async def driver(request, tmp_path):
     match request.param:
         case "filesystem":
             yield FilesystemBlobs(tmp_path)
         case "memory":
             yield MemoryBlobs()
+        case "layered":
+            yield LayeredBlobs([FilesystemBlobs(tmp_path), MemoryBlobs()])
         case accent:
             more = {
                 "s3": {},

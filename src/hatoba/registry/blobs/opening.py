@@ -8,15 +8,16 @@ the supervisor, before workers are forked, so that they share its memory.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from hatoba.config.loader import Configuration, data_directory
 from hatoba.config.schema import QuayConfig
-from hatoba.config.schema.storage import BucketLocation, DirectoryLocation
+from hatoba.config.schema.storage import DirectoryLocation, Location
 from hatoba.kernel.errors import InvalidInput
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
+from hatoba.registry.blobs.layered import LayeredBlobs
 
 
 class StorageMissing(InvalidInput):
@@ -25,27 +26,38 @@ class StorageMissing(InvalidInput):
 
 @asynccontextmanager
 async def open_blobs(configuration: Configuration) -> AsyncIterator[BlobDriver]:
-    """Open the location that blobs are written to.
+    """Open every location; the first is written to, the others are read from.
 
     Raises:
         StorageMissing: no location is configured.
         KeyUnusable: the private key of a CloudFront distribution cannot be read.
     """
-    _, location = written_location(configuration.settings)
+    settings = configuration.settings
+    written_location(settings)
+    async with AsyncExitStack() as stack:
+        layers = [
+            await _open(stack, location, configuration=configuration)
+            for location in settings.storage_locations.values()
+        ]
+        yield layers[0] if len(layers) == 1 else LayeredBlobs(layers)
+
+
+async def _open(
+    stack: AsyncExitStack, location: Location, *, configuration: Configuration
+) -> BlobDriver:
     if isinstance(location, DirectoryLocation):
-        yield FilesystemBlobs(data_directory() / location.path)
-        return
+        return FilesystemBlobs(data_directory() / location.path)
     from hatoba.registry.blobs.s3_opening import open_bucket
 
-    async with open_bucket(
+    opened = open_bucket(
         location,
         directory=configuration.directory,
         sends_clients_there=not configuration.settings.feature_proxy_storage,
-    ) as blobs:
-        yield blobs
+    )
+    return await stack.enter_async_context(opened)
 
 
-def written_location(settings: QuayConfig) -> tuple[str, DirectoryLocation | BucketLocation]:
+def written_location(settings: QuayConfig) -> tuple[str, Location]:
     """Return the name of the location that blobs are written to, and what it is.
 
     Raises:
