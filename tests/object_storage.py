@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from tests.peers import free_port
 
+from hatoba.config.schema.storage import BucketLocation, parse_location
+
 ACCESS_KEY, SECRET_KEY = "AKIATESTTESTTESTTEST", "secret-of-the-bucket"
 
 
@@ -46,6 +48,12 @@ def parameters(storage: ObjectStorage, bucket: str, **more: object) -> dict[str,
         "storage_path": "/datastorage/registry",
         **more,
     }
+
+
+def bucket_location(driver: str, given: dict[str, object]) -> BucketLocation:
+    location = parse_location("a", [driver, given])
+    assert isinstance(location, BucketLocation)
+    return location
 
 
 @contextmanager

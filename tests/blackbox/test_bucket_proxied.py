@@ -4,7 +4,7 @@ import pytest
 from tests.blackbox.test_bucket import upon_a_bucket
 from tests.blackbox.test_protocol import *  # noqa: F403 -- the same claims, of this registry
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture(scope="module")

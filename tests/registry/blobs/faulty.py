@@ -10,8 +10,9 @@ from typing import Literal
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
-Kind = Literal["refuse", "error", "garbage", "hang", "reset", "lose answer", "cut", "hidden error"]
+Kind = Literal["refuse", "garbage", "hang", "reset", "lose answer", "cut", "hidden error"]
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
 
 
@@ -27,11 +28,17 @@ class Fault:
     code: str = "SlowDown"
 
 
+def _hang_up(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.abort()
+
+
 def _refusal(fault: Fault) -> web.Response:
     if fault.kind == "garbage":
         return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
-    status, code = (503, fault.code) if fault.kind == "refuse" else (403, "AccessDenied")
-    return web.Response(status=status, text=_ERROR.format(code=code), content_type="text/xml")
+    status = {"AccessDenied": 403, "NoSuchUpload": 404, "NotImplemented": 501}.get(fault.code, 503)
+    text = _ERROR.format(code=fault.code)
+    return web.Response(status=status, text=text, content_type="text/xml")
 
 
 @dataclass(kw_only=True)
@@ -51,17 +58,19 @@ class FaultyStorage:
         self.seen.append(f"{request.method} {request.raw_path}")
         body = await request.read()
         fault = self._fault(request)
-        kind = fault.kind if fault else ""
-        if kind in ("refuse", "error", "garbage"):
+        if fault is None:
+            return await self._forward(request, body)
+        kind = fault.kind
+        if kind in ("refuse", "garbage"):
             return _refusal(fault)
         if kind == "hang":
             await asyncio.sleep(30)
         if kind == "reset":
-            request.transport.abort()
+            _hang_up(request)
             return web.Response()
         answer = await self._forward(request, body)
         if kind == "lose answer":
-            request.transport.abort()
+            _hang_up(request)
         if kind == "hidden error":
             text = _ERROR.format(code="InternalError")
             return web.Response(status=200, text=text, content_type="text/xml")
@@ -82,7 +91,7 @@ class FaultyStorage:
         headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Expect")}
         async with self.session.request(
             request.method,
-            aiohttp.client.URL(self.target + request.raw_path, encoded=True),
+            URL(self.target + request.raw_path, encoded=True),
             headers=headers,
             data=io.BytesIO(body) if body else None,
         ) as found:
@@ -91,11 +100,12 @@ class FaultyStorage:
 
     @staticmethod
     async def _cut(request: web.Request, answer: web.Response) -> web.StreamResponse:
+        assert isinstance(answer.body, bytes)
         cut = web.StreamResponse(status=answer.status, headers=answer.headers)
         await cut.prepare(request)
         await cut.write(answer.body[: len(answer.body) // 2])
         await asyncio.sleep(0.05)
-        request.transport.abort()
+        _hang_up(request)
         return cut
 
 

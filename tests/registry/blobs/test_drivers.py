@@ -5,10 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.object_storage import bucket_location
 from tests.object_storage import parameters as storage_parameters
 from tests.suites import blobs as suite
 
-from hatoba.config.schema.storage import parse_location
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def bucket_driver(object_storage, tmp_path, **more):
     parameters = storage_parameters(object_storage, object_storage.new_bucket(), **more)
-    location = parse_location("test", ["RadosGWStorage", parameters])
+    location = bucket_location("RadosGWStorage", parameters)
     async with open_bucket(location, directory=tmp_path) as driver:
         yield driver
 

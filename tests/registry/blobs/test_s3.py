@@ -9,12 +9,11 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.object_storage import SECRET_KEY, ObjectStorage, parameters
+from tests.object_storage import SECRET_KEY, ObjectStorage, bucket_location, parameters
 from tests.peers import self_signed
 from tests.registry.blobs.faulty import faulty
 from tests.suites import blobs as suite
 
-from hatoba.config.schema.storage import parse_location
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
@@ -34,7 +33,7 @@ def bucket(object_storage):
 def opened(object_storage, bucket, tmp_path):
     @asynccontextmanager
     async def make(driver="RadosGWStorage", *, direct=True, **more):
-        location = parse_location("a", [driver, parameters(object_storage, bucket, **more)])
+        location = bucket_location(driver, parameters(object_storage, bucket, **more))
         async with open_bucket(location, directory=tmp_path, sends_clients_there=direct) as blobs:
             yield blobs
 
@@ -177,15 +176,16 @@ async def test_cloudfront_signs_with_its_own_key(object_storage, bucket, tmp_pat
         serialization.NoEncryption(),
     )
     (tmp_path / "cloudfront.pem").write_bytes(pem)
-    location = parse_location("a", ["CloudFrontedS3Storage", cloudfront(object_storage, bucket)])
+    location = bucket_location("CloudFrontedS3Storage", cloudfront(object_storage, bucket))
     async with open_bucket(location, directory=tmp_path) as blobs:
         url = await blobs.direct_url(Digest.of(b"x"))
+    assert url is not None
     assert url.startswith(f"https://d1.cloudfront.net/q/sha256/{Digest.of(b'x').hex[:2]}/")
     assert parse_qs(urlsplit(url).query).keys() == {"Expires", "Signature", "Key-Pair-Id"}
 
 
 async def test_a_missing_cloudfront_key_is_named(object_storage, bucket, tmp_path) -> None:
-    location = parse_location("a", ["CloudFrontedS3Storage", cloudfront(object_storage, bucket)])
+    location = bucket_location("CloudFrontedS3Storage", cloudfront(object_storage, bucket))
     with pytest.raises(KeyUnusable, match=r"cloudfront\.pem"):
         async with open_bucket(location, directory=tmp_path):
             pass
@@ -194,7 +194,7 @@ async def test_a_missing_cloudfront_key_is_named(object_storage, bucket, tmp_pat
 async def test_a_bucket_that_does_not_exist_is_said_to_be_unavailable(
     object_storage, tmp_path
 ) -> None:
-    location = parse_location("a", ["RadosGWStorage", parameters(object_storage, "no-such")])
+    location = bucket_location("RadosGWStorage", parameters(object_storage, "no-such"))
     async with open_bucket(location, directory=tmp_path) as blobs:
         with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
             await blobs.check()
@@ -234,7 +234,7 @@ async def test_the_authorities_of_the_configuration_are_believed(
             named = parameters(
                 ObjectStorage(port=proxy.port), bucket, is_secure=True, attempts=1, **more
             )
-            location = parse_location("a", ["RadosGWStorage", named])
+            location = bucket_location("RadosGWStorage", named)
             async with open_bucket(location, directory=directory) as blobs:
                 await blobs.check()
 

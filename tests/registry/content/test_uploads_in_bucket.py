@@ -5,10 +5,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
-from tests.object_storage import parameters
+from tests.object_storage import bucket_location, parameters
 from tests.registry.content.conftest import NAME, once
 
-from hatoba.config.schema.storage import parse_location
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.s3_opening import open_bucket
 from hatoba.registry.content.errors import (
@@ -27,7 +26,7 @@ MIB = 1 << 20
 async def two(room, object_storage, tmp_path):
     """The uploads of two processes, and the storage of the first."""
     named = parameters(object_storage, object_storage.new_bucket())
-    location = parse_location("a", ["RadosGWStorage", named])
+    location = bucket_location("RadosGWStorage", named)
     async with AsyncExitStack() as stack:
         stores = [
             await stack.enter_async_context(open_bucket(location, directory=tmp_path))
