@@ -49,6 +49,9 @@ async def list_referrers(request: Request, services: V2Services) -> Reply:
     if not is_digest(subject):
         raise MalformedDigest(f"{subject[:200]!r} is not a digest")
     artifact_type = _text(request, "artifactType")
+    if artifact_type is not None:
+        # A media type has no spaces: `spdx+json` was written as it is, and decoded as a form.
+        artifact_type = artifact_type.replace(" ", "+")
     # A page without any referrer could not be told from the last one.
     limit = _page_size(request, services) or services.settings.page_size
     page = await services.listings.list_referrers(
