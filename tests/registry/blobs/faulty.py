@@ -50,12 +50,15 @@ class FaultyStorage:
     port: int = 0
     faults: list[Fault] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    headers: set[str] = field(default_factory=set)
+    """Names of all headers that came."""
 
     def count(self, method: str, part: str = "") -> int:
         return sum(line.startswith(method + " ") and part in line for line in self.seen)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(f"{request.method} {request.raw_path}")
+        self.headers |= set(request.headers)
         body = await request.read()
         fault = self._fault(request)
         if fault is None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ssl
+import tracemalloc
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -247,3 +248,17 @@ async def test_the_authorities_of_the_configuration_are_believed(
         await check(told)
         await check(tmp_path, ca_bundle="tls.crt")
         await check(strange, verify_tls=False)
+
+
+async def test_memory_does_not_grow_with_the_upload(opened) -> None:
+    async with opened() as blobs, blobs.upload("one") as writer:
+        await writer.begin(0)
+        await writer.write(bytes(12 * MIB))  # what is made once is made
+        tracemalloc.start()
+        try:
+            for _ in range(64):
+                await writer.write(bytes(MIB))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 20 * MIB

@@ -153,3 +153,12 @@ async def test_a_storage_that_lists_no_multiparts_is_swept_all_the_same(blobs, s
     storage.faults.append(Fault(kind="refuse", query="?uploads", times=99, code="NotImplemented"))
     await blobs.discard("one")
     assert [found async for found in blobs._bucket.list_objects("")] == []
+
+
+async def test_nothing_is_sent_that_storages_choke_on(blobs, storage) -> None:
+    await suite.put(blobs, LARGE)
+    await suite.put(blobs, b"small")
+    names = {name.lower() for name in storage.headers}
+    assert "authorization" in names
+    assert not {"expect", "transfer-encoding", "x-amz-trailer"} & names
+    assert not [name for name in names if "checksum" in name]

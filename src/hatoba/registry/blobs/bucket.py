@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as EndpointError
 from botocore.parsers import ResponseParserError
+from prometheus_client import Histogram
 
-from hatoba.kernel.errors import NotFound
+from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.json import JsonObject
 from hatoba.net.retries import pause_before, with_retries
 from hatoba.registry.blobs.driver import READ_BYTES, StorageUnavailable
@@ -25,6 +27,12 @@ from hatoba.registry.blobs.driver import READ_BYTES, StorageUnavailable
 CALL_SECONDS: Final = 90.0
 """How long a call may take with all its attempts, besides the time of the bytes it carries."""
 SLOWEST_BYTES_PER_SECOND: Final = 128 << 10
+CALL_DURATION: Final = Histogram(
+    "hatoba_blobs_call_seconds",
+    "Seconds until the object storage answered a call.",
+    labelnames=("operation", "outcome"),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
 CONTENT_TYPE: Final = "application/octet-stream"
 
 _TRANSIENT_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -269,6 +277,18 @@ class Bucket:
             ) from error
 
     async def _once(self, operation: str, **parameters: Any) -> Any:
+        begun, outcome = monotonic(), "cancelled"
+        try:
+            answer = await self._ask(operation, **parameters)
+            outcome = "done"
+        except HatobaError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            CALL_DURATION.labels(operation, outcome).observe(monotonic() - begun)
+        return answer
+
+    async def _ask(self, operation: str, **parameters: Any) -> Any:
         try:
             return await getattr(self._client, operation)(Bucket=self._name, **parameters)
         except ClientError as error:

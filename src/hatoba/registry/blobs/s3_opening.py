@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.handlers import add_expect_header
 from botocore.signers import CloudFrontSigner
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -82,10 +83,13 @@ def _session() -> AioSession:
     return get_session()
 
 
-def _client(location: BucketLocation, *, endpoint: str | None, trust: str | bool) -> Any:
+@asynccontextmanager
+async def _client(
+    location: BucketLocation, *, endpoint: str | None, trust: str | bool
+) -> AsyncIterator[Any]:
     options = location.options
     checksums = "when_supported" if options.checksums else "when_required"
-    return _session().create_client(
+    made = _session().create_client(
         "s3",
         region_name=location.region or DEFAULT_REGION,
         endpoint_url=endpoint,
@@ -104,6 +108,11 @@ def _client(location: BucketLocation, *, endpoint: str | None, trust: str | bool
             user_agent_extra="hatoba",
         ),
     )
+    async with made as client:
+        # `Expect: 100-continue` costs a round trip for each part, and a proxy that swallows the
+        # answer would hold each write until its timeout.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        yield client
 
 
 async def _signer(
