@@ -13,7 +13,7 @@ from bench.machine import facts
 from bench.model import BenchmarkFailed
 from bench.plan import PLANS, Plan
 from bench.report import one_line, page
-from bench.rows import Context, Results, Row
+from bench.rows import ContestResult, Context, Failure, Results, Row, TrialResult
 from bench.runner import run_rows
 from bench.servers.ours import running_ours
 from bench.servers.peer import running_peer
@@ -81,9 +81,11 @@ def measure(rows: Sequence[Row], *, plan: Plan, directory: Path) -> Results:
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(running_ours(directory / "hatoba"))
         peer = stack.enter_context(running_peer(directory / "peer"))
-        return run_rows(
-            rows, ours=ours, peer=peer, plan=plan, tell=lambda item: click.echo(one_line(item))
-        )
+        return run_rows(rows, ours=ours, peer=peer, plan=plan, tell=_tell)
+
+
+def _tell(item: ContestResult | TrialResult | Failure, seconds: float) -> None:
+    click.echo(f"[{seconds:.0f} s] {one_line(item)}")
 
 
 if __name__ == "__main__":

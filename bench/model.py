@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-Kind = Literal["rate", "cpu", "p99"]
+Kind = Literal["rate", "bytes", "cpu", "p99"]
 
 
 class BenchmarkFailed(Exception):
@@ -60,7 +60,8 @@ class Figures:
 class Floor:
     """What is asked of the ratio to the peer.
 
-    `rate`: at least `factor` times as many; `cpu`: at most 1/`factor`; `p99`: lower by `factor`.
+    `rate`: at least `factor` times as many requests; `bytes`: as many MB/s; `cpu`: at most
+    1/`factor`; `p99`: below `factor` times.
     """
 
     kind: Kind
@@ -119,6 +120,12 @@ def judge(floor: Floor, *, ours: Figures, peer: Figures) -> Verdict:
             ratio = ours.rate / peer.rate
             return Verdict(
                 text=f"rate {ratio:.2f}x (>= {floor.factor:g}x)",
+                holds=sound and ratio >= floor.factor,
+            )
+        case "bytes":
+            ratio = ours.megabytes_per_second / peer.megabytes_per_second
+            return Verdict(
+                text=f"MB/s {ratio:.2f}x (>= {floor.factor:g}x)",
                 holds=sound and ratio >= floor.factor,
             )
         case "cpu":

@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from bench.model import BenchmarkFailed, Figures, Sample, figures, judge
-from bench.plan import Plan
+from bench.plan import MIB, Plan
 from bench.processes import cpu_seconds, memory
 from bench.rows import Contest, ContestResult, Failure, Results, Row, Trial, TrialResult
 from bench.servers.ours import Ours
 from bench.servers.peer import Peer
 from bench.servers.side import Side
 
-MIB = 1 << 20
+NOTHING_DONE_SECONDS: Final = 0.1
+"""Preparing that took no longer found everything done; any load takes a process of its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,17 +41,21 @@ def run_rows(
     ours: Ours,
     peer: Peer,
     plan: Plan,
-    tell: Callable[[ContestResult | TrialResult | Failure], None],
+    tell: Callable[[ContestResult | TrialResult | Failure, float], None],
 ) -> Results:
-    """Run all rows; one that cannot be measured is told as such and does not stop the others."""
+    """Run all rows; one that cannot be measured is told as such and does not stop the others.
+
+    `tell` gets each result at once, with the seconds that it took.
+    """
     results = Results()
     for row in rows:
+        started = time.monotonic()
         try:
             item = _run(row, ours=ours, peer=peer, plan=plan)
         except BenchmarkFailed as error:
             item = Failure(key=row.key, reason=str(error))
         results.items.append(item)
-        tell(item)
+        tell(item, time.monotonic() - started)
     return results
 
 
@@ -65,9 +71,9 @@ def run_contest(contest: Contest, *, ours: Side, peer: Side, plan: Plan) -> Cont
     """Let the sides do the work in turn, as many rounds as planned, ours first."""
     sides = (ours, peer)
     accounts = {side.name: _Account() for side in sides}
+    prepared_at = {side.name: _prepare(contest, side) for side in sides}
     for side in sides:
-        contest.load.prepare(side)
-        _settle(contest, side, plan=plan)
+        _settle(contest, side, plan=plan, since=prepared_at[side.name])
     for _ in range(plan.rounds):
         for side in sides:
             _window(contest, side, account=accounts[side.name], plan=plan)
@@ -85,7 +91,7 @@ def run_contest(contest: Contest, *, ours: Side, peer: Side, plan: Plan) -> Cont
 def _window(contest: Contest, side: Side, *, account: _Account, plan: Plan) -> None:
     before = cpu_seconds(side.roots)
     sample = contest.load.run(side)
-    _settle(contest, side, plan=plan)
+    _settle(contest, side, plan=plan, since=time.monotonic())
     account.cpu_seconds += cpu_seconds(side.roots) - before
     account.samples.append(sample)
     used = memory(side.registry_roots)
@@ -93,7 +99,15 @@ def _window(contest: Contest, side: Side, *, account: _Account, plan: Plan) -> N
     account.pss_bytes = max(account.pss_bytes, used.pss_bytes)
 
 
-def _settle(contest: Contest, side: Side, *, plan: Plan) -> None:
+def _prepare(contest: Contest, side: Side) -> float:
+    """Return when the work that preparing caused was answered; long ago if there was none."""
+    started = time.monotonic()
+    contest.load.prepare(side)
+    ended = time.monotonic()
+    return ended if ended - started > NOTHING_DONE_SECONDS else float("-inf")
+
+
+def _settle(contest: Contest, side: Side, *, plan: Plan, since: float) -> None:
     """Wait until what the answers left to be done later has been done."""
     if contest.leaves_work and side.defers_work:
-        time.sleep(plan.settle_seconds)
+        time.sleep(max(0.0, since + plan.settle_seconds - time.monotonic()))

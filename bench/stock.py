@@ -43,7 +43,7 @@ class Stock:
                 tag, content = tag_of(index), manifest(index)
                 push_manifest(side, REPOSITORY, tag, content, headers=headers)
 
-        self._once(side, "manifests", fill)
+        self.once(side, "manifests", fill)
         return _manifest_digests()
 
     def blobs(self, side: Side, *, size: int) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Stock:
             for index in range(number):
                 push_blob(side, REPOSITORY, _blob(index, size), headers=headers)
 
-        self._once(side, f"blobs of {size}", fill)
+        self.once(side, f"blobs of {size}", fill)
         return _blob_digests(number, size)
 
     def tagged(self, side: Side) -> None:
@@ -67,7 +67,7 @@ class Stock:
             names = [f"t-{number}" for number in range(1, self.plan.tags)]
             side.multiply_tag(TAGGED, tag="t-0", names=names)
 
-        self._once(side, "tagged", fill)
+        self.once(side, "tagged", fill)
 
     def catalog(self, side: Side) -> None:
         """Make as many repositories as the plan says, each with an image."""
@@ -78,13 +78,14 @@ class Stock:
                 headers = side.authorize(f"repository:{repository}:pull,push")
                 self._image(side, repository, "latest", headers=headers)
 
-        self._once(side, "catalog", fill)
+        self.once(side, "catalog", fill)
 
     def _image(self, side: Side, repository: str, tag: str, *, headers: dict[str, str]) -> None:
         _push_blobs(side, repository, [_CONFIG, *_layers()], headers=headers)
         push_manifest(side, repository, tag, manifest(0), headers=headers)
 
-    def _once(self, side: Side, part: str, fill: Callable[[], None]) -> None:
+    def once(self, side: Side, part: str, fill: Callable[[], None]) -> None:
+        """Do something for a side unless it was done."""
         if (side.name, part) not in self._done:
             fill()
             self._done.add((side.name, part))

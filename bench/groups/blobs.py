@@ -16,7 +16,7 @@ _EIGHTH_OF_CPU: Final = (Floor(kind="cpu", factor=8),)
 
 def rows(context: Context) -> Sequence[Contest]:
     """Return the rows of this group."""
-    thrice, as_many = (Floor(kind="rate", factor=3),), (Floor(kind="rate", factor=1),)
+    thrice, as_many = (Floor(kind="bytes", factor=3),), (Floor(kind="bytes", factor=1),)
     large = context.plan.large_bytes
     return [
         _row(context, "HEAD", SMALL_BYTES, connections=16, floors=_EIGHTH_OF_CPU),
@@ -50,6 +50,8 @@ def _row(
         concurrency=connections,
         load=Reads(
             plan=context.plan,
+            stock=context.stock,
+            work=f"blob of {shown}",
             method=method,
             connections=connections,
             scope=f"repository:{REPOSITORY}:pull",

@@ -44,6 +44,8 @@ def _row(
         concurrency=CONNECTIONS,
         load=Reads(
             plan=context.plan,
+            stock=context.stock,
+            work=work,
             method="GET",
             connections=CONNECTIONS,
             scope=f"repository:{TAGGED}:pull",

@@ -34,6 +34,8 @@ def rows(context: Context) -> Sequence[Contest]:
             concurrency=concurrency,
             load=Reads(
                 plan=context.plan,
+                stock=context.stock,
+                work=f"manifest by {way}",
                 method=method,
                 connections=concurrency,
                 scope=f"repository:{REPOSITORY}:pull",

@@ -26,6 +26,7 @@ class Pushes:
 
     plan: Plan
     stock: Stock
+    name: str
     connections: int
     limit: int
     warm_limit: int
@@ -38,6 +39,9 @@ class Pushes:
             BenchmarkFailed: a push failed.
         """
         self.stock.manifests(side)
+        self.stock.once(side, f"warm: {self.name}", lambda: self._warm(side))
+
+    def _warm(self, side: Side) -> None:
         spec = self._spec(
             side, connections=WARM_CONNECTIONS, seconds=WARM_SECONDS, limit=self.warm_limit
         )
@@ -131,6 +135,7 @@ def _row(
         load=Pushes(
             plan=plan,
             stock=context.stock,
+            name=work,
             connections=connections,
             limit=connections * plan.large_limit if is_large else plan.limit,
             warm_limit=1 if is_large else WARM_PUSHES,

@@ -11,6 +11,7 @@ from bench.model import BenchmarkFailed, Sample
 from bench.plan import Plan
 from bench.rows import Context
 from bench.servers.side import Side
+from bench.stock import Stock
 
 WARM_CONNECTIONS: Final = 16
 WARM_SECONDS: Final = 10.0
@@ -22,6 +23,8 @@ class Reads:
     """Asks for paths in turn. `paths` also puts there what they name."""
 
     plan: Plan
+    stock: Stock
+    work: str
     method: Literal["GET", "HEAD"]
     connections: int
     scope: str
@@ -37,6 +40,9 @@ class Reads:
         Raises:
             BenchmarkFailed: a request failed.
         """
+        self.stock.once(side, f"warm: {self.method} {self.work}", lambda: self._warm(side))
+
+    def _warm(self, side: Side) -> None:
         connections = max(self.connections, WARM_CONNECTIONS)
         spec = self._spec(
             side, connections=connections, seconds=WARM_SECONDS, limit=self.warm_requests

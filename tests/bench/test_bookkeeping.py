@@ -111,6 +111,8 @@ def test_a_round_without_answers_is_no_figure():
     [
         (Floor(kind="rate", factor=4), {"requests": 400}, True),
         (Floor(kind="rate", factor=4), {"requests": 399}, False),
+        (Floor(kind="bytes", factor=3), {"body_bytes": 6_000_000}, True),
+        (Floor(kind="bytes", factor=3), {"body_bytes": 5_999_999}, False),
         (Floor(kind="cpu", factor=4), {"requests": 400}, True),
         (Floor(kind="cpu", factor=4), {"requests": 399}, False),
         (Floor(kind="p99", factor=1), {"p99_ms": 3.99}, True),
