@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hatoba.cli.retention import explain, gc
+from hatoba.cli.scrub import scrub
 from hatoba.config.loader import Configuration, configuration_directory, environment, load
 from hatoba.telemetry.logs import configure_logging
 from hatoba.telemetry.metrics import share_metrics
@@ -41,6 +42,7 @@ def registry() -> None:
 
 registry.add_command(gc)
 registry.add_command(explain)
+registry.add_command(scrub)
 
 
 def _config_option(command: click.decorators.FC) -> click.decorators.FC:

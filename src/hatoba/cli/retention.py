@@ -78,27 +78,24 @@ def explain(directory: Path | None, digest: str, *, as_json: bool) -> None:
 async def _plan(configuration: Configuration) -> "Plan":
     from hatoba.registry.app import open_services
     from hatoba.registry.retention.reports import Reports
-    from hatoba.registry.retention.service import Collector
 
     async with open_services(configuration) as services:
-        return await Reports(collector=Collector(shelf=services.shelf)).plan()
+        return await Reports(collector=services.collector).plan()
 
 
 async def _explain(configuration: Configuration, digest: Digest) -> "Explanation":
     from hatoba.registry.app import open_services
     from hatoba.registry.retention.reports import Reports
-    from hatoba.registry.retention.service import Collector
 
     async with open_services(configuration) as services:
-        return await Reports(collector=Collector(shelf=services.shelf)).explain(digest)
+        return await Reports(collector=services.collector).explain(digest)
 
 
 async def _collect(configuration: Configuration) -> "Collected":
     from hatoba.registry.app import open_services
-    from hatoba.registry.retention.service import Collector
 
     async with open_services(configuration) as services:
-        return await Collector(shelf=services.shelf).collect_everything()
+        return await services.collector.collect_everything()
 
 
 def _plan_text(plan: "Plan") -> str:

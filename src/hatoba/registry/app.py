@@ -36,13 +36,18 @@ from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
+from hatoba.registry.db.tables.hatoba import leases
 from hatoba.registry.health import Check, Health
+from hatoba.registry.retention.models import RetentionPolicy, ScrubMode, ScrubPolicy
+from hatoba.registry.retention.scrub import Scrubber
+from hatoba.registry.retention.service import Collector
 from hatoba.registry.rooms import Rooms, open_rooms
 from hatoba.registry.v2.app import V2Application
 from hatoba.registry.v2.services import V2Services, V2Settings
 from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
 from hatoba.sql.engine import Database, open_database, translated
+from hatoba.sql.leases import Leases
 from hatoba.sql.prepared import prepared_pool
 
 log = structlog.get_logger()
@@ -72,6 +77,8 @@ class Services:
     holdings: Holdings
     listings: Listings
     catalog: Catalog
+    collector: Collector
+    scrubber: Scrubber
     health: Health
 
 
@@ -111,6 +118,8 @@ async def open_services(
             holdings=Holdings(shelf=shelf),
             listings=Listings(shelf=shelf),
             catalog=_catalog(shelf, settings),
+            collector=_collector(shelf, settings),
+            scrubber=_scrubber(shelf, settings),
             health=_health(shelf, rooms, is_draining=is_draining),
         )
 
@@ -258,6 +267,27 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
     with translated():
         pool = await stack.enter_async_context(prepared_pool(database, connections=1))
     return PreparedTagResolver(pool=pool, clock=clock)
+
+
+def _collector(shelf: Shelf, settings: QuayConfig) -> Collector:
+    batch = settings.garbage_collection_batch
+    policy = RetentionPolicy(
+        quarantine=settings.garbage_collection_quarantine,
+        tags_per_batch=batch,
+        manifests_per_batch=2 * batch,
+    )
+    return Collector(shelf=shelf, policy=policy)
+
+
+def _scrubber(shelf: Shelf, settings: QuayConfig) -> Scrubber:
+    policy = ScrubPolicy(
+        mode=ScrubMode(settings.storage_scrub_mode),
+        bytes_per_second=settings.storage_scrub_rate,
+        orphan_grace=settings.storage_scrub_orphan_grace,
+        interval=settings.storage_scrub_interval,
+    )
+    holding = Leases(database=shelf.database, table=leases, clock=shelf.clock)
+    return Scrubber(shelf=shelf, leases=holding, policy=policy)
 
 
 def _catalog(shelf: Shelf, settings: QuayConfig) -> Catalog:

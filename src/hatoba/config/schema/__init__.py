@@ -10,6 +10,7 @@ from hatoba.config.schema.content import ContentSettings
 from hatoba.config.schema.group import Group
 from hatoba.config.schema.logs import LogSettings
 from hatoba.config.schema.mirror import MirrorSettings
+from hatoba.config.schema.retention import RetentionSettings
 from hatoba.config.schema.scanner import SecurityScannerSettings
 from hatoba.config.schema.server import ServerSettings
 from hatoba.config.schema.stores import DatabaseSettings, RedisSettings, StorageSettings
@@ -21,6 +22,7 @@ GROUPS: tuple[type[Group], ...] = (
     StorageSettings,
     AccountSettings,
     ContentSettings,
+    RetentionSettings,
     MirrorSettings,
     SecurityScannerSettings,
     LogSettings,
@@ -32,6 +34,7 @@ class QuayConfig(
     LogSettings,
     SecurityScannerSettings,
     MirrorSettings,
+    RetentionSettings,
     ContentSettings,
     AccountSettings,
     StorageSettings,

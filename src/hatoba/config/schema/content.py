@@ -72,10 +72,6 @@ class ContentSettings(Group):
     """Seconds that blobs of an unfinished push are protected."""
     registry_jwt_auth_max_fresh_s: int = Field(default=3660, ge=60)
     """Seconds that a registry token may be valid for."""
-    feature_garbage_collection: bool = True
-    """False keeps what nothing refers to any more."""
-    garbage_collection_frequency: int = Field(default=30, ge=1)
-    """Seconds between two looks for what nothing refers to any more."""
 
     @property
     def maximum_layer_bytes(self) -> int:

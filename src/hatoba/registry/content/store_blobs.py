@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, or_, select, union, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.digests import Digest
@@ -24,13 +24,19 @@ from hatoba.registry.db.tables.blobs import (
     image_storages,
     uploaded_blobs,
 )
-from hatoba.registry.db.tables.hatoba import blob_quarantine
+from hatoba.registry.db.tables.hatoba import blob_damages, blob_quarantine
 from hatoba.registry.db.tables.manifests import manifest_blobs
 from hatoba.registry.db.tables.repositories import repositories
 from hatoba.registry.db.tables.users import users
 
 
 def _held(repository_id: Any, now: datetime) -> Any:
+    """Select blobs that a repository holds and whose bytes are as they should be."""
+    is_damaged = exists().where(blob_damages.c.digest == image_storages.c.content_checksum)
+    return and_(_is_held(repository_id, now), ~is_damaged)
+
+
+def _is_held(repository_id: Any, now: datetime) -> Any:
     return or_(
         exists().where(
             manifest_blobs.c.repository_id == repository_id,
@@ -277,6 +283,8 @@ async def ensure_blob(
         await connection.execute(
             delete(blob_quarantine).where(blob_quarantine.c.storage_id == found)
         )
+        # Its bytes were proven and put in place just now, whatever they were before.
+        await connection.execute(delete(blob_damages).where(blob_damages.c.digest == str(digest)))
     blob_id = int(found)
     await insert_missing(
         connection,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 QUARANTINE: Final = timedelta(minutes=15)
@@ -22,6 +23,93 @@ class RetentionPolicy:
     """How many rows a sweep looks at in one statement."""
     pages_per_sweep: int = 10
     """How many pages one run of the sweep takes."""
+
+
+class Damage(StrEnum):
+    """What is wrong with the bytes of a blob."""
+
+    CORRUPT = "corrupt"
+    """They are not what their digest says."""
+    MISSING = "missing"
+
+
+class ScrubMode(StrEnum):
+    """What a pass over the storage changes; each includes what those before it do."""
+
+    REPORT = "report"
+    """Nothing."""
+    QUARANTINE = "quarantine"
+    """Damaged blobs are set aside and no longer offered, until they are pushed again."""
+    REPAIR = "repair"
+    """Bytes that no row names are removed once they have been known for the grace."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ScrubPolicy:
+    """How a pass over the storage goes about it."""
+
+    mode: ScrubMode = ScrubMode.REPORT
+    bytes_per_second: int = 10 << 20
+    """How fast it reads at most; 0 is without limit."""
+    orphan_grace: timedelta = timedelta(days=1)
+    interval: timedelta = timedelta(weeks=4)
+    """From the beginning of one pass to the next, in the background."""
+    rows_per_page: int = 500
+    save_every: timedelta = timedelta(seconds=5)
+    """How much work a pass that is stopped does again at most, apart from one blob."""
+    failures_in_a_row: int = 10
+    """After so many blobs that cannot be read the storage counts as unavailable."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class HurtTag:
+    """A living tag that needs a blob."""
+
+    repository: str
+    tag: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class DamagedBlob:
+    """A blob that is not as it should be, and what it is needed for."""
+
+    digest: str
+    kind: Damage
+    is_withdrawn: bool
+    """It is no longer offered, so that the next push of it brings it back."""
+    manifests: int
+    """How many manifests need it, through indexes, too."""
+    tags: Sequence[HurtTag]
+
+
+@dataclass(slots=True, kw_only=True)
+class ScrubCounts:
+    """What a pass has seen and done so far."""
+
+    blobs: int = 0
+    bytes: int = 0
+    corrupt: int = 0
+    missing: int = 0
+    withdrawn: int = 0
+    healed: int = 0
+    """Blobs that were withdrawn and are there again."""
+    unreadable: int = 0
+    orphans: int = 0
+    orphan_bytes: int = 0
+    orphans_removed: int = 0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ScrubRun:
+    """A pass over the storage, finished or not."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime | None
+    phase: str
+    after: str | None
+    """The digest that was looked at last."""
+    counts: ScrubCounts
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

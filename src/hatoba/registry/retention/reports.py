@@ -10,7 +10,7 @@ from hatoba.kernel.clock import from_milliseconds, rfc3339
 from hatoba.kernel.digests import Digest
 from hatoba.registry.blobs.driver import BlobMissing
 from hatoba.registry.content.models import RepositoryState
-from hatoba.registry.retention import policy, store, store_purge, store_reports
+from hatoba.registry.retention import policy, store, store_purge, store_reports, store_scrub
 from hatoba.registry.retention.models import (
     DoomedBlob,
     DoomedManifest,
@@ -82,6 +82,9 @@ class Reports:
                 kept, told = await self._explain_blob(connection, row.id, since=row.since)
                 is_kept |= kept
                 reasons += told
+            damage = await store_scrub.find_damage(connection, digest=text)
+        if damage is not None:
+            reasons.append(f"it was found {damage} and is not offered until it is pushed again")
         if blobs:
             reasons.append(await self._tell_bytes(digest))
         return Explanation(

@@ -18,7 +18,7 @@ from hatoba.registry.content.invalidation import announce
 from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.content.shelf import Shelf
 from hatoba.registry.db.tables.blobs import image_storages
-from hatoba.registry.retention import policy, store, store_blobs, store_purge
+from hatoba.registry.retention import metrics, policy, store, store_blobs, store_purge
 from hatoba.registry.retention.dependents import Dependents
 from hatoba.registry.retention.models import Claim, Collected, RetentionPolicy, Times
 
@@ -37,6 +37,11 @@ class Collector:
 
     async def collect(self) -> Collected:
         """Do what has become due: deleted repositories, expired tags, quarantined blobs."""
+        metrics.RUNS.inc()
+        with metrics.RUN_SECONDS.labels("collect").time():
+            return self._told(await self._collect(), "garbage collected")
+
+    async def _collect(self) -> Collected:
         done = Collected()
         namespaces = await self._mark_repositories()
         async for repository_id in self._pages(self._deleted_repositories):
@@ -46,15 +51,16 @@ class Collector:
         async for repository_id in self._pages(self._repositories_with_expired_tags):
             done.add(await self._collect_repository(repository_id))
         done.add(await self._delete_quarantined())
-        return self._told(done, "garbage collected")
+        return done
 
     async def sweep(self, *, is_complete: bool = False) -> Collected:
         """Look for what no event led to: a part of all manifests and blobs, or all of them."""
         pages = None if is_complete else self.policy.pages_per_sweep
         if is_complete:
             self._next_manifest = self._next_blob = 0
-        done = await self._sweep_manifests(pages)
-        done.add(await self._sweep_blobs(pages))
+        with metrics.RUN_SECONDS.labels("sweep").time():
+            done = await self._sweep_manifests(pages)
+            done.add(await self._sweep_blobs(pages))
         return self._told(done, "garbage swept")
 
     async def collect_everything(self) -> Collected:
@@ -80,6 +86,7 @@ class Collector:
     def _told(self, done: Collected, event: str) -> Collected:
         if done.manifests or done.blobs or done.repositories:
             self.shelf.caches.clear()
+        metrics.count(done)
         if not done.is_empty:
             log.info(
                 event,

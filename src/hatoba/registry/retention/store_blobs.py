@@ -13,7 +13,7 @@ from hatoba.registry.db.tables.blobs import (
     image_storages,
     uploaded_blobs,
 )
-from hatoba.registry.db.tables.hatoba import blob_quarantine
+from hatoba.registry.db.tables.hatoba import blob_damages, blob_quarantine
 from hatoba.registry.retention.dependents import Dependents
 from hatoba.registry.retention.store import is_referred_to
 
@@ -104,4 +104,7 @@ async def delete_blob(
     others = exists().where(
         image_storages.c.content_checksum == digest, image_storages.c.cas_path.is_(True)
     )
-    return not (await connection.execute(select(others))).scalar_one()
+    is_last = not (await connection.execute(select(others))).scalar_one()
+    if is_last:
+        await connection.execute(delete(blob_damages).where(blob_damages.c.digest == digest))
+    return is_last

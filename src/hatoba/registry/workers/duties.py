@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from hatoba.kernel.errors import NotFound
 from hatoba.registry.app import Services
 from hatoba.registry.db.tables.hatoba import leases
-from hatoba.registry.retention.service import Collector
 from hatoba.registry.workers.collect import collect_duties
 from hatoba.registry.workers.expiry import expiry_duties
 from hatoba.registry.workers.mirror import mirror_duties
 from hatoba.registry.workers.scan import scan_duties
 from hatoba.registry.workers.schedule import Duty, run_duties
+from hatoba.registry.workers.scrub import scrub_duties
 from hatoba.sql.leases import Leases
 
 
@@ -26,7 +26,8 @@ def background_duties(services: Services) -> list[Duty]:
     interval = services.settings.security_scanner_indexing_interval
     return [
         *expiry_duties(services.uploads, services.holdings),
-        *collect_duties(Collector(shelf=services.shelf), services.settings),
+        *collect_duties(services.collector, services.settings),
+        *scrub_duties(services.scrubber, services.settings),
         *scan_duties(services.rooms.scanning, interval_seconds=interval),
     ]
 
