@@ -1,7 +1,7 @@
 """Errors of the content room. The v2 edge gives each its code and status."""
 
 from hatoba.kernel.digests import Digest
-from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge, Unsupported
+from hatoba.kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge, Unsupported
 
 
 class RepositoryUnknown(NotFound):
@@ -25,6 +25,10 @@ class TagExpired(NotFound):
 
 class TagImmutable(Conflict):
     """The tag may not be moved or deleted."""
+
+
+class RepositoryTakesNoPushes(Forbidden):
+    """The repository is read-only, or a mirror that its robot alone writes to."""
 
 
 class LabelUnknown(NotFound):

@@ -9,7 +9,7 @@ import structlog
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.blobs.driver import BlobMissing, BlobReader
-from hatoba.registry.content import store, store_blobs
+from hatoba.registry.content import states, store, store_blobs
 from hatoba.registry.content.errors import BlobInUse, BlobUnknown, RepositoryUnknown
 from hatoba.registry.content.invalidation import announce
 from hatoba.registry.content.models import BlobRecord, RepositoryRecord, RepositoryState
@@ -80,13 +80,14 @@ class Holdings:
         """Let a repository hold a blob of another one. The caller has checked both.
 
         Raises:
-            RepositoryUnknown, BlobUnknown: nothing was mounted.
+            RepositoryUnknown, RepositoryTakesNoPushes, BlobUnknown: nothing was mounted.
         """
         now = self.shelf.clock.now()
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            states.require_uploads(repository)
             row = await store_blobs.find_blob(
                 connection, name=from_repository, digest=digest, now=now, keep=True
             )
@@ -116,6 +117,7 @@ class Holdings:
             repository = await store.find_repository(connection, name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            states.require_uploads(repository)
             row = await store_blobs.find_blob(
                 connection, name=name, digest=digest, now=self.shelf.clock.now()
             )

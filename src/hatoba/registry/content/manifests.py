@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.oci.manifests import parse_manifest
-from hatoba.registry.content import store
+from hatoba.registry.content import states, store
 from hatoba.registry.content.errors import (
     ManifestDigestMismatch,
     ManifestInUse,
@@ -60,6 +60,7 @@ class Manifests:
             ManifestContentUnknown: a blob or child manifest is missing.
             TagImmutable: the tag exists and may not move.
             RepositoryUnknown: no such repository.
+            RepositoryTakesNoPushes: its state forbids it.
         """
         manifest = parse_manifest(
             content,
@@ -73,6 +74,7 @@ class Manifests:
             repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            await states.require_writable(connection, repository, caller=caller)
             writer = ManifestWriter(shelf=self.shelf, connection=connection, repository=repository)
             await writer.write(manifest, reference=reference)
             entry = audit_entry(
@@ -123,13 +125,15 @@ class Manifests:
         """Delete a tag, or all tags of a manifest; they stay restorable for their time.
 
         Raises:
-            RepositoryUnknown, ManifestUnknown, TagImmutable: nothing was changed.
+            RepositoryUnknown, ManifestUnknown, TagImmutable, RepositoryTakesNoPushes: nothing was
+                changed.
             ManifestInUse: it has no tag, and is part of an index that has one.
         """
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            await states.require_writable(connection, repository, caller=caller)
             if isinstance(reference, Digest):
                 names = await self._delete_by_digest(connection, repository, digest=reference)
             else:

@@ -30,6 +30,7 @@ from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.oci.manifests import Manifest
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.registry.db.tables.manifests import manifest_blobs, manifest_children, manifests
+from hatoba.registry.db.tables.mirrors import repo_mirror_configs
 from hatoba.registry.db.tables.repositories import repositories
 from hatoba.registry.db.tables.tags import tags
 from hatoba.registry.db.tables.users import users
@@ -65,6 +66,14 @@ async def find_repository(
         name=name,
         state=RepositoryState(row.state),
     )
+
+
+async def mirror_robot_id(connection: AsyncConnection, *, repository_id: int) -> int | None:
+    """Return the account that a mirror is written by."""
+    statement = select(repo_mirror_configs.c.internal_robot_id).where(
+        repo_mirror_configs.c.repository_id == repository_id
+    )
+    return (await connection.execute(statement)).scalar_one_or_none()
 
 
 async def keep_repository(connection: AsyncConnection, *, repository_id: int) -> None:

@@ -19,7 +19,7 @@ from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.blobs.driver import UploadMissing, UploadWriter
 from hatoba.registry.blobs.hashing import StateForeign, new_hasher, resume_hasher, state_of
-from hatoba.registry.content import store, store_blobs
+from hatoba.registry.content import states, store, store_blobs
 from hatoba.registry.content.errors import (
     BlobTooLarge,
     RangeNotSatisfiable,
@@ -60,13 +60,14 @@ class Uploads:
         """Begin an upload and return its id.
 
         Raises:
-            RepositoryUnknown: no such repository.
+            RepositoryUnknown, RepositoryTakesNoPushes: none was begun.
         """
         upload_id = new_uuid()
         async with self.shelf.database.begin() as connection:
             repository = await store.find_repository(connection, name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
+            states.require_uploads(repository)
             await store_blobs.insert_upload(
                 connection,
                 repository_id=repository.id,

@@ -117,6 +117,7 @@ WIRE: Final[dict[type[HatobaError], Wire]] = {
     UploadBusy: Wire(409, "BLOB_UPLOAD_INVALID"),
     UploadMissing: Wire(404, "BLOB_UPLOAD_UNKNOWN"),
     errors.RepositoryUnknown: Wire(404, "NAME_UNKNOWN"),
+    errors.RepositoryTakesNoPushes: Wire(403, "DENIED"),
     errors.ManifestUnknown: Wire(404, "MANIFEST_UNKNOWN"),
     errors.TagUnknown: Wire(404, "MANIFEST_UNKNOWN"),
     errors.TagExpired: Wire(404, "MANIFEST_UNKNOWN", reason="TAG_EXPIRED"),
