@@ -23,6 +23,14 @@ class Role(IntEnum):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class RepositoryGrant:
+    """What the token of one repository allows there, and nowhere else."""
+
+    repository_id: int
+    role: Role
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Identity:
     """Who is asking, and by what means.
 
@@ -32,6 +40,7 @@ class Identity:
     """
 
     account: Account | None = None
+    repository_grant: RepositoryGrant | None = None
     scopes: Scopes = EVERYTHING
     credential: str = "anonymous"
     reference: str = ""
@@ -40,7 +49,7 @@ class Identity:
     @property
     def is_anonymous(self) -> bool:
         """Whether nobody was recognised."""
-        return self.account is None
+        return self.account is None and self.repository_grant is None
 
     @property
     def actor(self) -> Actor:

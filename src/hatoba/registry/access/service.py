@@ -48,7 +48,11 @@ class Access:
         """Return what an identity may do in a repository."""
         if self.reaches_everything(identity):
             return Role.ADMIN
-        granted = await self._granted(identity.account, repository)
+        grant = identity.repository_grant
+        if grant is None:
+            granted = await self._granted(identity.account, repository)
+        else:
+            granted = grant.role if grant.repository_id == repository.id else Role.NONE
         return policy.effective_role(
             granted=granted, is_public=repository.is_public, scopes=identity.scopes
         )

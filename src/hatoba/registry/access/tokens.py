@@ -22,6 +22,8 @@ from hatoba.registry.access.models import Identity
 
 ALGORITHM: Final = "RS256"
 ANONYMOUS_SUBJECT: Final = "(anonymous)"
+TOKEN_SUBJECT: Final = "$token"  # noqa: S105 -- a name, not a password
+"""The token of a repository belongs to nobody."""
 SKEW_SECONDS: Final = 30
 REMEMBERED_TOKENS: Final = 4096
 NO_ROOT: Final = "$disabled"
@@ -70,14 +72,13 @@ class TokenIssuer:
         """Return a signed token that grants these actions for an hour."""
         key = await self.keys.signing_key()
         now = int(self.clock.now().timestamp())
-        account = identity.account
         claims = {
             "iss": SERVICE,
             "aud": audience,
             "nbf": now,
             "iat": now,
             "exp": now + int(TOKEN_LIFETIME.total_seconds()),
-            "sub": ANONYMOUS_SUBJECT if account is None else account.username,
+            "sub": _subject(identity),
             "access": [
                 {"type": "repository", "name": grant.name, "actions": list(grant.actions)}
                 for grant in grants
@@ -88,6 +89,12 @@ class TokenIssuer:
         return jwt.encode(header, claims, key, algorithms=[ALGORITHM])
 
 
+def _subject(identity: Identity) -> str:
+    if identity.account is not None:
+        return identity.account.username
+    return ANONYMOUS_SUBJECT if identity.is_anonymous else TOKEN_SUBJECT
+
+
 def _context(identity: Identity, grants: Sequence[Grant]) -> JsonObject:
     roots = {
         "com.apostille.roots": {grant.name: NO_ROOT for grant in grants},
@@ -95,7 +102,16 @@ def _context(identity: Identity, grants: Sequence[Grant]) -> JsonObject:
     }
     account = identity.account
     if account is None:
-        return roots
+        if identity.is_anonymous:
+            return roots
+        # Quay names the token's code here, which is a secret; its row has a number.
+        return {
+            "version": 2,
+            "entity_kind": identity.credential,
+            "entity_reference": identity.reference,
+            "kind": "token",
+            **roots,
+        }
     legacy: JsonObject = {"kind": "user", "user": account.username}
     if identity.credential == "oauthtoken":
         legacy = {"kind": "oauth", "oauth": identity.reference, "user": account.username}

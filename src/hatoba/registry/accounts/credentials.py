@@ -10,7 +10,7 @@ from math import ceil
 
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.ids import same_secret
-from hatoba.registry.accounts import policy, store, store_robots
+from hatoba.registry.accounts import policy, store, store_oauth, store_robots
 from hatoba.registry.accounts.app_tokens import AppTokens
 from hatoba.registry.accounts.applications import Applications
 from hatoba.registry.accounts.errors import (
@@ -19,7 +19,7 @@ from hatoba.registry.accounts.errors import (
     RobotUnknown,
     TooManyLogins,
 )
-from hatoba.registry.accounts.models import Account, AppToken, OAuthToken
+from hatoba.registry.accounts.models import AccessToken, Account, AppToken, OAuthToken
 from hatoba.registry.accounts.secrets import ColumnCipher, PasswordCipher, SecretHasher
 from hatoba.sql.engine import Database
 
@@ -28,14 +28,20 @@ APP_USERNAME = "$app"
 ACCESS_TOKEN_USERNAME = "$token"  # noqa: S105 -- a user name, not a password
 
 
+TOKEN_NAME_LENGTH = 32
+"""Quay: the first characters of a repository's token find it, the others are its secret."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Recognised:
     """Whom credentials belong to, and the token they were, if they were one."""
 
-    account: Account
+    account: Account | None
+    """None for the token of a repository, which belongs to nobody."""
     kind: str
     oauth_token: OAuthToken | None = None
     app_token: AppToken | None = None
+    access_token: AccessToken | None = None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class Credentials:
             TooManyLogins: a failure was too recent.
         """
         if username == ACCESS_TOKEN_USERNAME:
-            raise InvalidCredentials("Invalid access token")
+            return await self._check_access_token(password)
         if username == OAUTH_USERNAME:
             return await self._check_oauth(password)
         if username == APP_USERNAME:
@@ -144,6 +150,15 @@ class Credentials:
         if not account.enabled:
             raise AccountDisabled
         return Recognised(account=account, kind="appspecifictoken", app_token=token)
+
+    async def _check_access_token(self, password: str) -> Recognised:
+        name, secret = password[:TOKEN_NAME_LENGTH], password[TOKEN_NAME_LENGTH:]
+        async with self.database.read() as connection:
+            row = await store_oauth.find_access_token(connection, token_name=name)
+        if row is None or not same_secret(secret, self.cipher.decrypt(row.token_code)):
+            raise InvalidCredentials("Invalid access token")
+        token = AccessToken(id=row.id, repository_id=row.repository_id, role=row.role)
+        return Recognised(account=None, kind="token", access_token=token)
 
     async def _check_robot(self, username: str, password: str) -> Recognised:
         if self.robots_are_disallowed:

@@ -119,3 +119,12 @@ class AppToken:
     expiration: datetime | None
     last_accessed: datetime | None
     code: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class AccessToken:
+    """A token that opens one repository and belongs to nobody, as adopted registries may have."""
+
+    id: int
+    repository_id: int
+    role: str

@@ -1,4 +1,4 @@
-"""Rows of OAuth applications and their tokens, and of application-specific tokens."""
+"""Rows of OAuth applications and their tokens, and of tokens for applications or repositories."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.accounts.models import OAuthToken
 from hatoba.registry.db.tables.oauth import oauth_access_tokens, oauth_applications
-from hatoba.registry.db.tables.tokens import app_specific_auth_tokens
+from hatoba.registry.db.tables.permissions import roles
+from hatoba.registry.db.tables.tokens import access_tokens, app_specific_auth_tokens
 
 
 async def insert_application(connection: AsyncConnection, *, values: dict[str, Any]) -> int:
@@ -127,3 +128,18 @@ async def delete_app_token(connection: AsyncConnection, *, token_id: int) -> Non
     await connection.execute(
         delete(app_specific_auth_tokens).where(app_specific_auth_tokens.c.id == token_id)
     )
+
+
+async def find_access_token(connection: AsyncConnection, *, token_name: str) -> Any | None:
+    """Return id, repository_id, role and token_code of a repository's token."""
+    statement = (
+        select(
+            access_tokens.c.id,
+            access_tokens.c.repository_id,
+            access_tokens.c.token_code,
+            roles.c.name.label("role"),
+        )
+        .join(roles, roles.c.id == access_tokens.c.role_id)
+        .where(access_tokens.c.token_name == token_name)
+    )
+    return (await connection.execute(statement)).one_or_none()

@@ -12,11 +12,19 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from hatoba.config.schema import QuayConfig
 from hatoba.kernel.errors import InvalidInput, Unauthenticated, Unavailable, Unsupported
 from hatoba.registry.access.models import Identity, Role
+from hatoba.registry.access.scopes import Scope
 from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.access.tokens import Grant
-from hatoba.registry.accounts.errors import InvalidCredentials, TooManyLogins
+from hatoba.registry.accounts.errors import (
+    AccountExists,
+    InvalidAccountName,
+    InvalidCredentials,
+    TooManyLogins,
+    UsernameUnavailable,
+)
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.content.models import RepositoryState
@@ -139,7 +147,7 @@ async def _identify(request: Request, rooms: Rooms, header: str | None) -> Ident
             Entry(
                 kind="login_success",
                 actor=identity.actor,
-                namespace_id=recognised.account.id,
+                namespace_id=None if recognised.account is None else recognised.account.id,
                 metadata=metadata,
             )
         )
@@ -154,6 +162,8 @@ async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant
         if repository is not None
         else await rooms.users.find_any(wanted.namespace)
     )
+    if namespace is None and "push" in wanted.actions:
+        namespace = await _create_namespace(rooms, identity, wanted)
     if namespace is None or namespace.is_robot:
         return Grant(name=wanted.shown, actions=())
     if not namespace.enabled:
@@ -192,12 +202,42 @@ async def _takes_pushes(rooms: Rooms, identity: Identity, repository: Repository
     return repository.state is RepositoryState.NORMAL
 
 
+async def _create_namespace(
+    rooms: Rooms, identity: Identity, wanted: WantedScope
+) -> Account | None:
+    """Make the organization that is pushed to, where that is offered and the caller may.
+
+    Spec: Quay, CREATE_NAMESPACE_ON_PUSH. He may who may make organizations over the API.
+    """
+    account, settings = identity.account, rooms.settings
+    if not settings.create_namespace_on_push or not _takes_changes(settings):
+        return None
+    if account is None or account.is_robot or not identity.has(Scope.ADMIN_USER):
+        return None
+    if settings.feature_superusers_org_creation_only and not rooms.access.has_superpower(identity):
+        return None
+    local, at, domain = (account.email or "").partition("@")
+    email = f"{local}+{wanted.namespace}@{domain}" if at else None
+    try:
+        return await rooms.organizations.create(
+            name=wanted.namespace, email=email, owner=account, actor=identity.actor
+        )
+    except AccountExists:
+        return await rooms.users.find_any(wanted.namespace)
+    except (InvalidAccountName, UsernameUnavailable):
+        # A name that no organization can have is one that nobody can push to.
+        return None
+
+
+def _takes_changes(settings: QuayConfig) -> bool:
+    return not settings.disable_pushes and settings.registry_state != "readonly"
+
+
 async def _create(
     rooms: Rooms, identity: Identity, namespace: Account, wanted: WantedScope
 ) -> Repository | None:
-    account = identity.account
-    settings = rooms.settings
-    if account is None or settings.disable_pushes or settings.registry_state == "readonly":
+    account, settings = identity.account, rooms.settings
+    if account is None or not _takes_changes(settings):
         return None
     if not await rooms.access.can_create_in(identity, namespace):
         return None

@@ -10,7 +10,7 @@ import ipaddress
 
 from starlette.requests import Request
 
-from hatoba.registry.access.models import Identity
+from hatoba.registry.access.models import Identity, RepositoryGrant, Role
 from hatoba.registry.access.scopes import EVERYTHING, parse_scopes
 from hatoba.registry.accounts.credentials import Recognised
 from hatoba.registry.accounts.errors import InvalidCredentials
@@ -36,7 +36,14 @@ def client_address(request: Request) -> str | None:
 
 def identity_of(recognised: Recognised, *, ip: str | None) -> Identity:
     """Return the identity of credentials that were recognised."""
-    account = recognised.account
+    account, token = recognised.account, recognised.access_token
+    if account is None:
+        if token is None:
+            raise InvalidCredentials("Specified credentials are invalid")
+        grant = RepositoryGrant(repository_id=token.repository_id, role=Role.named(token.role))
+        return Identity(
+            repository_grant=grant, credential=recognised.kind, reference=str(token.id), ip=ip
+        )
     scopes = EVERYTHING
     reference = account.uuid
     if recognised.oauth_token is not None:
