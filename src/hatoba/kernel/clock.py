@@ -5,7 +5,7 @@ The only module that reads the system's clock.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Protocol
 
 from typing_extensions import override
@@ -30,7 +30,8 @@ class SystemClock(Clock):
 
     @override
     def monotonic(self) -> float:
-        return monotonic()
+        # Unlike CLOCK_MONOTONIC this one goes on while a machine is suspended, as deadlines do.
+        return clock_gettime(CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True)

@@ -46,6 +46,7 @@ from hatoba.registry.v2.app import V2Application
 from hatoba.registry.v2.services import V2Services, V2Settings
 from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
+from hatoba.sql.clock import DatabaseClock
 from hatoba.sql.engine import Database, open_database, translated
 from hatoba.sql.leases import Leases
 from hatoba.sql.prepared import prepared_pool
@@ -98,7 +99,7 @@ async def open_services(
     """
     settings = configuration.settings
     async with AsyncExitStack() as stack:
-        rooms, shelf = await _open_shelf(stack, configuration, clock=clock or SystemClock())
+        rooms, shelf = await _open_shelf(stack, configuration, clock=clock)
         resolver = await _resolver(stack, shelf.database, clock=shelf.clock)
         # Runs last but for the database's closing: what waits must be written before that.
         stack.push_async_callback(rooms.audit.flush)
@@ -124,14 +125,27 @@ async def open_services(
         )
 
 
+async def _common_clock(stack: AsyncExitStack, database: Database) -> Clock:
+    """Return the clock that all replicas share; SQLite's are on one machine."""
+    local = SystemClock()
+    if not database.is_postgresql:
+        return local
+    clock = DatabaseClock(local)
+    await clock.ask(database)
+    await stack.enter_async_context(_background(clock.follow(database)))
+    return clock
+
+
 async def _open_shelf(
-    stack: AsyncExitStack, configuration: Configuration, *, clock: Clock
+    stack: AsyncExitStack, configuration: Configuration, *, clock: Clock | None
 ) -> tuple[Rooms, Shelf]:
     settings = configuration.settings
     location, _ = written_location(settings)
     database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
     stack.push_async_callback(database.close)
     await _require_tables(database)
+    if clock is None:
+        clock = await _common_clock(stack, database)
     lookups = await load_lookups(database)
     blobs = await stack.enter_async_context(open_blobs(configuration))
     rooms = open_rooms(

@@ -279,13 +279,38 @@ async def next_moment_ms(
 
     No two rows of a name may end at once (unique index), and pushes can be faster than clocks.
     """
-    statement = select(func.max(tags.c.lifetime_end_ms)).where(
-        tags.c.repository_id == repository_id,
-        tags.c.name == tag,
-        tags.c.lifetime_end_ms <= now_ms + 1000,
+    mine, ends = (tags.c.repository_id == repository_id, tags.c.name == tag), tags.c.lifetime_end_ms
+    statement = select(
+        select(func.max(ends)).where(*mine, ends <= now_ms + 1000).scalar_subquery(),
+        exists().where(*mine, ends > now_ms),
     )
-    latest = (await connection.execute(statement)).scalar_one()
-    return now_ms if latest is None else max(now_ms, latest + 1)
+    latest, ends_later = (await connection.execute(statement)).one()
+    if ends_later:
+        await _end_overtaken(connection, repository_id=repository_id, tag=tag, now_ms=now_ms)
+    return now_ms if latest is None else max(now_ms, int(latest) + 1)
+
+
+async def _end_overtaken(
+    connection: AsyncConnection, *, repository_id: int, tag: str, now_ms: int
+) -> None:
+    """End what a clock that was ahead, and then put back, has left living beside the newest row.
+
+    Such a row ended "later than now": it would live again beside, or instead of, its successor.
+    """
+    mine = (tags.c.repository_id == repository_id, tags.c.name == tag)
+    living = select(tags.c.id).where(*mine, _alive(now_ms))
+    newest_first = living.order_by(tags.c.lifetime_start_ms.desc(), tags.c.id.desc())
+    _, *overtaken = (await connection.execute(newest_first)).scalars()
+    if not overtaken:
+        return
+    past = select(tags.c.lifetime_end_ms).where(*mine, tags.c.lifetime_end_ms <= now_ms)
+    taken = set((await connection.execute(past)).scalars())
+    end_ms = now_ms - 1  # the newest row may have to end now
+    for tag_id in overtaken:
+        while end_ms in taken:
+            end_ms -= 1
+        taken.add(end_ms)
+        await end_tags(connection, tag_ids=[tag_id], end_ms=end_ms)
 
 
 async def end_tags(connection: AsyncConnection, *, tag_ids: Sequence[int], end_ms: int) -> None:
