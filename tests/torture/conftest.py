@@ -83,8 +83,8 @@ def play(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Start a PostgreSQL and registries for one test."""
     stack = ExitStack()
 
-    def start(**config) -> Stage:
-        server = stack.enter_context(running_postgres())
+    def start(*, database_environment: dict[str, str] | None = None, **config: Any) -> Stage:
+        server = stack.enter_context(running_postgres(environment=database_environment))
         return stack.enter_context(staged(tmp_path, server, **config))
 
     with stack:

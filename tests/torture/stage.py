@@ -23,7 +23,7 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
-from tests.bytecode import environment
+from tests import bytecode
 from tests.postgresql import program
 from tests.torture.client import Broken, Client
 from tests.torture.ledger import Ledger
@@ -46,6 +46,7 @@ class Postgres:
     port: int
     owner: dict[str, Any]
     """What subprocess is told of the account that runs it: PostgreSQL refuses root."""
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,6 +70,7 @@ class Postgres:
                 stdout=output,
                 stderr=output,
                 cwd=self.directory,
+                env={**os.environ, **self.environment},
                 **self.owner,
             )
         deadline = time.monotonic() + 60
@@ -102,7 +104,9 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(parent: Path | None = None) -> Iterator[Postgres]:
+def running_postgres(
+    parent: Path | None = None, *, environment: dict[str, str] | None = None
+) -> Iterator[Postgres]:
     """Give a fresh server; skips where PostgreSQL is not installed."""
     initdb = program("initdb")
     if initdb is None:
@@ -121,7 +125,9 @@ def running_postgres(parent: Path | None = None) -> Iterator[Postgres]:
         cwd=directory,
         **owner,
     )
-    server = Postgres(directory=directory, port=free_port(), owner=owner)
+    server = Postgres(
+        directory=directory, port=free_port(), owner=owner, environment=environment or {}
+    )
     server.start()
     try:
         yield server
@@ -155,7 +161,7 @@ class Replica:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=environment(
+                env=bytecode.environment(
                     HATOBA_BIND=self.bind,
                     HATOBA_DATA=str(self.directory),
                     HATOBA_DRAIN_SECONDS="0",
@@ -310,17 +316,21 @@ def staged(
     *,
     replicas: int = 1,
     prefix: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
     **config: object,
 ) -> Iterator[Stage]:
     """Run registries upon a database; `config` completes config.yaml."""
-    players = [make_replica(directory, number, prefix=prefix) for number in range(replicas)]
+    players = [
+        make_replica(directory, number, prefix=prefix, environment=environment or {})
+        for number in range(replicas)
+    ]
     write_configuration(directory, postgres, hostname=f"localhost:{players[0].port}", **config)
     stage = Stage(directory=directory, postgres=postgres, replicas=players)
     subprocess.run(
         [sys.executable, "-m", "hatoba.cli.main", "registry", "migrate", "--config", directory],
         check=True,
         capture_output=True,
-        env=environment(),
+        env=bytecode.environment(),
     )
     try:
         for replica in players:
