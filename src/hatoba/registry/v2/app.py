@@ -90,6 +90,9 @@ class V2Application:
     async def _perform(self, request: Request, action: Action) -> Reply:
         request.claims = await self._claims(request)
         if not self._is_granted(request, action):
+            if "name" in request.parameters:
+                # What no repository can be called is told as such: there is nothing to hide.
+                self.services.name_of(request)
             raise AccessDenied("access to the requested resource is not authorized")
         if action.changes and self.services.settings.is_readonly:
             raise RegistryReadOnly

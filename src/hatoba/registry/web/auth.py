@@ -35,8 +35,14 @@ from hatoba.registry.rooms import Rooms
 from hatoba.registry.web.identify import client_address, identity_of, parse_basic
 
 _SCOPE = re.compile(
-    r"repository:((?:[.a-zA-Z0-9_:-]+/)*[.a-zA-Z0-9_-]+):((?:push|pull|\*)(?:,(?:push|pull|\*))*)"
+    r"repository:((?:[.a-zA-Z0-9_:-]+/)*[.a-zA-Z0-9_-]+):((?:[a-z]+|\*)(?:,(?:[a-z]+|\*))*)"
 )
+# Distribution, "Token Scope Documentation": other types of resources, and classes of repositories.
+_OTHER_SCOPE = re.compile(
+    r"(?!repository:)[a-z0-9]+(?:\([a-z0-9]+\))?:[^: ]+:(?:[a-z]+|\*)(?:,[a-z]+)*"
+)
+MAXIMUM_SCOPES: Final = 100
+"""Scopes of one token; each costs questions to the database, before anybody is known."""
 UNAUTHORIZED: Final = "access to the requested resource is not authorized"
 
 
@@ -71,14 +77,18 @@ class WantedScope:
     actions: frozenset[str]
 
 
-def parse_scope(text: str, *, rooms: Rooms) -> WantedScope:
-    """Read one `scope` parameter.
+def parse_scope(text: str, *, rooms: Rooms) -> WantedScope | None:
+    """Read one scope; None for a resource that no token grants anything in, as the catalog.
+
+    Actions that do not exist here (`delete`) are read, and never granted.
 
     Raises:
         MalformedScope, MalformedScopeName: it cannot be read.
     """
     match = _SCOPE.fullmatch(text)
     if match is None:
+        if _OTHER_SCOPE.fullmatch(text) is not None:
+            return None
         raise MalformedScope(f"Unable to decode repository and actions: {text}")
     shown, settings = match.group(1), rooms.settings
     path = shown.removeprefix(f"{settings.server_hostname}/")
@@ -121,13 +131,16 @@ async def issue_token(request: Request) -> Response:
 
 async def _decide(request: Request, rooms: Rooms) -> tuple[Identity, list[Grant]]:
     header = request.headers.get("authorization")
-    texts = [text for text in request.query_params.getlist("scope") if text]
+    # OAuth 2 (RFC 6749 3.3) separates scopes by spaces; docker repeats the parameter.
+    texts = [text for value in request.query_params.getlist("scope") for text in value.split()]
     identity = await _identify(request, rooms, header)
     anonymous_may = bool(texts) and rooms.settings.feature_anonymous_access
     if identity.is_anonymous and not anonymous_may:
         raise InvalidCredentials(UNAUTHORIZED)
+    if len(texts) > MAXIMUM_SCOPES:
+        raise MalformedScope(f"more than {MAXIMUM_SCOPES} scopes")
     wanted = [parse_scope(text, rooms=rooms) for text in texts]
-    return identity, [await _grant(rooms, identity, scope) for scope in wanted]
+    return identity, [await _grant(rooms, identity, scope) for scope in wanted if scope]
 
 
 async def _identify(request: Request, rooms: Rooms, header: str | None) -> Identity:
