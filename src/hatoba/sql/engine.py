@@ -31,8 +31,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from hatoba.kernel.errors import InvalidInput, Unavailable
 
-POOL_SIZE: Final = 4
-POOL_OVERFLOW: Final = 12
+POOL_SIZE: Final = 8
+POOL_OVERFLOW: Final = 8
 POOL_WAIT_SECONDS: Final = 30
 SQLITE_WAIT_MILLISECONDS: Final = 30_000
 _NOT_NOW: Final = frozenset(
