@@ -21,7 +21,7 @@ MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 SMALL_BYTES: Final = 1024
-SMALL_BLOBS, MIDDLE_BLOBS, LARGE_BLOBS, MANIFESTS = 64, 8, 2, 64
+SMALL_BLOBS, MIDDLE_BLOBS, LARGE_BLOBS, MANIFESTS = 64, 8, 1, 64
 LAYERS_PER_MANIFEST: Final = 5
 _CONFIG: Final = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers"}}'
 
@@ -63,26 +63,25 @@ class Stock:
 
         def fill() -> None:
             headers = side.authorize(f"repository:{TAGGED}:pull,push")
-            self._image(side, TAGGED, "t-0", headers=headers)
+            _push_blobs(side, TAGGED, [_CONFIG, *_layers()], headers=headers)
+            push_manifest(side, TAGGED, "t-0", manifest(0), headers=headers)
             names = [f"t-{number}" for number in range(1, self.plan.tags)]
             side.multiply_tag(TAGGED, tag="t-0", names=names)
 
         self.once(side, "tagged", fill)
 
     def catalog(self, side: Side) -> None:
-        """Make as many repositories as the plan says, each with an image."""
+        """Make as many repositories as the plan says, each with an image without layers."""
 
         def fill() -> None:
             for number in range(self.plan.repositories):
                 repository = f"bench/r-{number:04}"
                 headers = side.authorize(f"repository:{repository}:pull,push")
-                self._image(side, repository, "latest", headers=headers)
+                push_blob(side, repository, _CONFIG, headers=headers)
+                content = json.dumps({**template(), "layers": []}).encode()
+                push_manifest(side, repository, "latest", content, headers=headers)
 
         self.once(side, "catalog", fill)
-
-    def _image(self, side: Side, repository: str, tag: str, *, headers: dict[str, str]) -> None:
-        _push_blobs(side, repository, [_CONFIG, *_layers()], headers=headers)
-        push_manifest(side, repository, tag, manifest(0), headers=headers)
 
     def once(self, side: Side, part: str, fill: Callable[[], None]) -> None:
         """Do something for a side unless it was done."""

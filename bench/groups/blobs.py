@@ -11,6 +11,7 @@ from bench.servers.side import Side
 from bench.stock import REPOSITORY, SMALL_BYTES
 
 LARGE_WARM_REQUESTS: Final = 8
+LARGE_SECONDS: Final = 3
 _EIGHTH_OF_CPU: Final = (Floor(kind="cpu", factor=8),)
 
 
@@ -58,6 +59,7 @@ def _row(
             paths=paths,
             script=script_file(context),
             warm_requests=WARM_REQUESTS if size <= MIB else LARGE_WARM_REQUESTS,
+            least_seconds=0 if size <= MIB else LARGE_SECONDS,
         ),
         floors=floors,
         shows_megabytes=size >= MIB,

@@ -11,6 +11,7 @@ from bench.stock import TAGGED
 
 CONNECTIONS: Final = 16
 PAGE: Final = 100
+WARM_REQUESTS: Final = 64
 
 
 def rows(context: Context) -> Sequence[Contest]:
@@ -51,6 +52,7 @@ def _row(
             scope=f"repository:{TAGGED}:pull",
             paths=paths,
             script=script_file(context),
+            warm_requests=WARM_REQUESTS,
         ),
         floors=[Floor(kind="rate", factor=10)],
     )

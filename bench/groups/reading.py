@@ -15,7 +15,7 @@ from bench.stock import Stock
 
 WARM_CONNECTIONS: Final = 16
 WARM_SECONDS: Final = 10.0
-WARM_REQUESTS: Final = 1000
+WARM_REQUESTS: Final = 500
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Reads:
     accept: str = "*/*"
     warm_requests: int = WARM_REQUESTS
     """Enough that each worker has seen each path."""
+    least_seconds: int = 0
+    """Of a window; long enough for what is asked for to end in it."""
 
     def prepare(self, side: Side) -> None:
         """Put there what is read, and read it until caches are warm in every worker.
@@ -64,7 +66,7 @@ class Reads:
             paths=list(self.paths(side)),
             headers=self._headers(side),
             connections=self.connections,
-            seconds=self.plan.seconds,
+            seconds=max(self.plan.seconds, self.least_seconds),
             script=self.script,
         )
 
