@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tests.kubectls import kubectl
 
-from hatoba.cli.up import deployment_directory
+from hatoba.cli.manifests import deployment_directory
 from hatoba.cluster.home import Home
 from hatoba.cluster.kubelet.names import WrapperMissing, find_wrapper
 from hatoba.cluster.lifecycle import purge, start_cluster, stop_cluster
@@ -197,7 +197,7 @@ def test_each_generation_of_kubectl_does_what_people_type(home, version):
     minor = int(version.partition(".")[2])
     namespace = f"smoke-{minor}"
     for words in (
-        ["apply", "--server-side", "-f", str(deployment_directory() / "crd")],
+        ["apply", "--server-side", "-k", str(deployment_directory() / "crd")],
         ["create", "namespace", namespace],
     ):
         code, output = run(client, home, words)

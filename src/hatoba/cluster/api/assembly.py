@@ -15,6 +15,7 @@ from hatoba.cluster.api.ownership import Ownership
 from hatoba.cluster.api.patching import Patcher
 from hatoba.cluster.api.reading import Reader
 from hatoba.cluster.api.registry import Registry
+from hatoba.cluster.api.roles import Roles
 from hatoba.cluster.api.store import Store
 from hatoba.cluster.api.subresources import Subresources
 from hatoba.cluster.api.writing import Writer
@@ -39,6 +40,7 @@ class Api:
     subresources: Subresources
     remover: Remover
     identities: Identities
+    roles: Roles
     clock: Clock
 
     def close(self) -> None:
@@ -77,6 +79,7 @@ def open_api(
         identities=Identities(
             store, admin_token=admin_token or new_uuid(), key=_signing_key(state), clock=clock
         ),
+        roles=Roles(store),
         clock=clock,
     )
 

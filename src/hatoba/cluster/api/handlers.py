@@ -189,6 +189,7 @@ class Handlers:
 
     def _apply(self, exchange: Exchange, body: bytes) -> web.StreamResponse:
         target = exchange.target
+        self._check_creation(exchange)
         write = self._write(exchange, "PatchOptions", applies=True)
         obj, is_new = self._api.applier.apply(
             exchange.resource,
@@ -201,6 +202,15 @@ class Handlers:
             return exchange.answer(self._api.subresources.view(exchange.resource).read(obj))
         status = 201 if is_new else 200
         return exchange.answer(self._show(exchange, obj), status=status, warnings=write.warnings)
+
+    def _check_creation(self, exchange: Exchange) -> None:
+        """Let an apply create an object only for those who may create it."""
+        target, request = exchange.target, exchange.request
+        key = key_of(exchange.resource, target.name, target.namespace)
+        if self._api.store.get(key) is None:
+            self._api.roles.check(
+                exchange.user, path=request.path, method="POST", target=target, verb="create"
+            )
 
     def _change(self, exchange: Exchange, transform: Transform, write: Write) -> web.StreamResponse:
         target = exchange.target

@@ -1,9 +1,4 @@
-"""Who calls, and whether he may: tokens in, a `User` out.
-
-There is no role-based access control here: a laptop's cluster has one person on it. Whoever was
-recognised may do everything, roles are stored but not enforced; anonymous callers may see the
-version and the health, as on a real cluster.
-"""
+"""Who calls: tokens in, a `User` out. What he may do is decided in `roles`."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,15 +8,13 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from hatoba.cluster.api.paths import Target
-from hatoba.cluster.api.status import About, Refused, Unauthorized
+from hatoba.cluster.api.status import Unauthorized
 from hatoba.cluster.api.store import Key, Store
 from hatoba.cluster.objects import SERVICE_ACCOUNTS
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.ids import new_uuid, same_secret
 
 ISSUER: Final = "https://kubernetes.default.svc"
-_OPEN_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
 _CLAIM: Final = "kubernetes.io"
 
 
@@ -125,28 +118,3 @@ class Identities:
                 "system:authenticated",
             ),
         )
-
-
-def authorize(user: User, *, path: str, method: str, target: Target | None, watch: bool) -> None:
-    """Let everybody do everything but the anonymous.
-
-    Raises:
-        Refused: with the words of a real server.
-    """
-    if user is not ANONYMOUS or f"/{path.split('/')[1]}" in _OPEN_PATHS:
-        return
-    if target is None or not target.plural:
-        raise Refused(
-            f'forbidden: User "{user.name}" cannot {method.lower()} path "{path}"',
-            bare_details=True,
-        )
-    about = About(name=target.name, group=target.group, kind=target.plural)
-    title = about.title if target.name else about.qualified
-    resource = "/".join(filter(None, (target.plural, target.subresource)))
-    scope = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
-    verb = target.verb(method, watch=watch)
-    raise Refused(
-        f'{title} is forbidden: User "{user.name}" cannot {verb} resource "{resource}" in API group'
-        f' "{target.group}" {scope}',
-        about=about,
-    )

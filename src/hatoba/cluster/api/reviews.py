@@ -1,10 +1,9 @@
 """Questions about identities: who am I, may I, whose token is this; and tokens for accounts.
 
-Nothing is stored. Since roles are not enforced here (see `identity`), the answer to "may I" is yes
-for whoever was recognised, and says so.
+Nothing is stored. Whether somebody may is decided in `roles`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -12,12 +11,14 @@ from hatoba.cluster.api.documents import reach
 from hatoba.cluster.api.identity import ADMIN, ANONYMOUS, ISSUER, Identities, User
 from hatoba.cluster.api.metadata import invalid
 from hatoba.cluster.api.paths import Target
+from hatoba.cluster.api.roles import Ask, Roles
 from hatoba.cluster.api.status import (
     About,
     BadRequest,
     Invalid,
     MethodNotAllowed,
     ObjectNotFound,
+    Refused,
     Unauthorized,
 )
 from hatoba.cluster.api.store import Key, Store
@@ -33,9 +34,10 @@ _DEFAULT_SECONDS: Final = 3_600
 class Reviews:
     """Answers the create-only resources of authentication and authorization."""
 
-    def __init__(self, store: Store, *, identities: Identities, clock: Clock) -> None:
+    def __init__(self, store: Store, *, identities: Identities, roles: Roles, clock: Clock) -> None:
         self._store = store
         self._identities = identities
+        self._roles = roles
         self._clock = clock
 
     def answer(self, target: Target, method: str, user: User, body: JsonObject) -> JsonObject:
@@ -59,8 +61,7 @@ class Reviews:
         }
         return table[target.plural](user, body)
 
-    @staticmethod
-    def _access(user: User, body: JsonObject) -> JsonObject:
+    def _access(self, user: User, body: JsonObject) -> JsonObject:
         spec = body.get("spec") or {}
         if bool(spec.get("resourceAttributes")) == bool(spec.get("nonResourceAttributes")):
             sentence = (
@@ -68,10 +69,8 @@ class Reviews:
             )
             cause = invalid("spec.resourceAttributes", '"null"', sentence)
             raise Invalid.of(About(group="authorization.k8s.io"), [cause])
-        name = spec.get("user", user.name)
-        status: JsonObject = {"allowed": name != ANONYMOUS.name}
-        if status["allowed"] and name != ADMIN.name:
-            status["reason"] = "roles are stored but not enforced by the embedded cluster"
+        asker = user if "user" not in spec else _named(spec["user"], spec.get("groups") or ())
+        status: JsonObject = {"allowed": self._may(asker, spec)}
         return {
             "kind": body["kind"],
             "apiVersion": body["apiVersion"],
@@ -80,11 +79,29 @@ class Reviews:
             "status": status,
         }
 
-    @staticmethod
-    def _rules(user: User, body: JsonObject) -> JsonObject:
-        everything = user is not ANONYMOUS
-        rules = [{"verbs": _ANY, "apiGroups": _ANY, "resources": _ANY}] if everything else []
-        urls = [{"verbs": _ANY, "nonResourceURLs": _ANY}] if everything else []
+    def _may(self, user: User, spec: JsonObject) -> bool:
+        attributes = spec.get("resourceAttributes")
+        if not attributes:
+            path = str(spec["nonResourceAttributes"].get("path") or "/")
+            try:
+                self._roles.check(user, path=path, method="GET", target=None, verb="")
+            except Refused:
+                return False
+            return True
+        ask = Ask(
+            verb=attributes.get("verb", ""),
+            group=attributes.get("group", ""),
+            plural=attributes.get("resource", ""),
+            subresource=attributes.get("subresource", ""),
+            namespace=attributes.get("namespace", ""),
+            name=attributes.get("name", ""),
+        )
+        return self._roles.allows(user, ask)
+
+    def _rules(self, user: User, body: JsonObject) -> JsonObject:
+        namespace = (body.get("spec") or {}).get("namespace", "")
+        rules = [dict(rule) for rule in self._roles.rules(user, namespace)]
+        urls = [{"verbs": _ANY, "nonResourceURLs": _ANY}] if user is ADMIN else []
         return {
             "kind": body["kind"],
             "apiVersion": body["apiVersion"],
@@ -168,6 +185,16 @@ class Reviews:
                 "expirationTimestamp": rfc3339(now + issued.lifetime),
             },
         }
+
+
+def _named(name: str, groups: Sequence[str]) -> User:
+    """Return the user that a question names: a service account has its groups by its name."""
+    if name in (ADMIN.name, ANONYMOUS.name):
+        return ADMIN if name == ADMIN.name else ANONYMOUS
+    belongs = ["system:authenticated"]
+    if name.startswith("system:serviceaccount:"):
+        belongs += ["system:serviceaccounts", f"system:serviceaccounts:{name.split(':')[2]}"]
+    return User(name=name, groups=(*belongs, *groups))
 
 
 def _user_info(user: User) -> JsonObject:

@@ -17,7 +17,7 @@ from hatoba.cluster.api.bodies import MAXIMUM_BODY_BYTES
 from hatoba.cluster.api.exchange import Exchange, encode, page_not_found, refuse
 from hatoba.cluster.api.execs import Execs
 from hatoba.cluster.api.handlers import Handlers
-from hatoba.cluster.api.identity import ANONYMOUS, authorize
+from hatoba.cluster.api.identity import ANONYMOUS
 from hatoba.cluster.api.logs import Logs
 from hatoba.cluster.api.negotiation import negotiate, wants_aggregated_discovery
 from hatoba.cluster.api.openapi import OpenApi
@@ -65,7 +65,9 @@ class Edge:
         self._logs = Logs(api.reader, node=node, clock=api.clock)
         self._execs = Execs(api.reader, node=node)
         self._metrics = Metrics(api.reader, registry=api.registry, node=node)
-        self._reviews = Reviews(api.store, identities=api.identities, clock=api.clock)
+        self._reviews = Reviews(
+            api.store, identities=api.identities, roles=api.roles, clock=api.clock
+        )
         self._openapi = OpenApi(api.registry)
         self.address = ""
         self._open: set[asyncio.Task[object]] = set()
@@ -98,7 +100,10 @@ class Edge:
         user = self._identities.recognise(request.headers.get("Authorization"))
         target = parse_path(request.path)
         watch = is_true(request.query.get("watch"))
-        authorize(user, path=request.path, method=request.method, target=target, watch=watch)
+        verb = target.verb(request.method, watch=watch) if target is not None else ""
+        self._api.roles.check(
+            user, path=request.path, method=request.method, target=target, verb=verb
+        )
         if user is not ANONYMOUS and any(
             name.lower().startswith("impersonate-") for name in request.headers
         ):
