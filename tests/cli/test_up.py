@@ -12,8 +12,8 @@ import pytest
 from lightkube.models.core_v1 import NamespaceStatus
 from lightkube.resources.core_v1 import Namespace
 
-from hatoba.cli import deploying
-from hatoba.cli.up import _is_well, operator_files
+from hatoba.cli import applying, deploying
+from hatoba.cli.up import _is_well
 from hatoba.cluster.home import Home, HomeUnusable
 from hatoba.cluster.kubelet.names import WrapperMissing, find_wrapper
 from hatoba.cluster.kubelet.processes import identify
@@ -159,14 +159,6 @@ def test_a_failure_shows_pods_that_crash_last_and_at_length():
     assert sum("crashes line" in line for line in lines) == deploying.LOG_LINES
 
 
-def test_the_operators_files_are_all_there():
-    assert [path.name for path in operator_files()] == [
-        "quayregistries.yaml",
-        "rbac.yaml",
-        "operator.yaml",
-    ]
-
-
 def ready_pod(container_id: str) -> dict:
     status = {
         "phase": "Running",
@@ -194,6 +186,6 @@ def test_bookkeeping_and_status_are_no_change_but_labels_are():
     entry = {"manager": "m", "operation": "Apply", "fieldsV1": {}}
     again = namespace(resourceVersion="2", labels={"a": "b"}, managedFields=[entry])
     again.status = NamespaceStatus(phase="Active")
-    assert deploying._substance(first) == deploying._substance(again)
+    assert applying.substance(first) == applying.substance(again)
     other = namespace(resourceVersion="2", labels={"a": "c"})
-    assert deploying._substance(first) != deploying._substance(other)
+    assert applying.substance(first) != applying.substance(other)

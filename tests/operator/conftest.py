@@ -7,6 +7,9 @@ Jobs become what their specs say.
 import asyncio
 import base64
 import copy
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from lightkube import KubeConfig
 from lightkube.config.models import Cluster, User
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 
+from hatoba.cli.manifests import Wanted, operator_documents
 from hatoba.cluster import manifests
 from hatoba.cluster.api.assembly import open_api
 from hatoba.cluster.api.local import LocalObjects, install
+from hatoba.cluster.api.roles import Roles
 from hatoba.cluster.api.server import serve
 from hatoba.cluster.objects import (
     CLAIMS,
@@ -37,6 +42,7 @@ from hatoba.operator.process import Operator
 
 REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
 DEPLOY = Path(__file__).parents[2] / "deploy"
+OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 WATCHED = {
     "Deployment": DEPLOYMENTS,
     "Job": JOBS,
@@ -53,6 +59,19 @@ WATCHED = {
     "RoleBinding": ResourceName("rolebindings", "rbac.authorization.k8s.io"),
     "ServiceAccount": ResourceName("serviceaccounts"),
 }
+
+
+class Witness(Roles):
+    """Holds the operator to its roles, and remembers what it asked for."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.asked = set()
+
+    def allows(self, user, ask):
+        if user.name == OPERATOR:
+            self.asked.add(ask)
+        return super().allows(user, ask)
 
 
 class NoMachine:
@@ -77,8 +96,9 @@ def a_kubeconfig(directory, address):
 
 
 class World:
-    def __init__(self, objects, cluster, operator, address):
+    def __init__(self, objects, cluster, operator, address, asked):
         self.address = address
+        self.asked = asked
         self.objects = objects
         self.cluster = cluster
         self.operator = operator
@@ -266,28 +286,55 @@ def _now():
     return rfc3339(SystemClock().now())
 
 
-@pytest.fixture
-async def world():
+RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+
+@asynccontextmanager
+async def a_world(
+    *, wanted=Wanted(overlay="openshift"), settings=SETTINGS, definitions=(), without=()
+):
+    """Open a cluster in which the operator has the rights that deploy/ gives to it, no more.
+
+    `without` names namespaces that this cluster does not have.
+    """
     clock = SystemClock()
     api = open_api(None, clock=clock, admin_token="admin-token")
+    api = replace(api, roles=Witness(api.store))
     objects = LocalObjects(api)
     server = await serve(api, node=NoMachine(), tls=None)
     try:
-        await install(objects, manifests.initial_objects(), registry=api.registry)
-        definition = yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text())
-        await objects.create(DEFINITIONS, definition, manager="test")
+        present = [
+            obj for obj in manifests.initial_objects() if obj["metadata"]["name"] not in without
+        ]
+        await install(objects, present, registry=api.registry)
+        for definition in (
+            yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text()),
+            *definitions,
+        ):
+            await objects.create(DEFINITIONS, definition, manager="test")
         await objects.create(
             NAMESPACES,
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             manager="test",
         )
+        rights = [doc for doc in operator_documents(wanted) if doc["kind"] in RIGHTS]
+        await install(objects, rights, registry=api.registry)
+        token = api.identities.issue(
+            "hatoba-system", "quay-operator", lifetime=timedelta(hours=1)
+        ).token
         configuration = KubeConfig.from_one(
-            cluster=Cluster(server=f"http://{server.address}"), user=User(token="admin-token")
+            cluster=Cluster(server=f"http://{server.address}"), user=User(token=token)
         )
         async with connected(configuration) as cluster:
-            operator = Operator(cluster, settings=SETTINGS, clock=clock)
+            operator = Operator(cluster, settings=settings, clock=clock)
             async with operator.watching():
-                yield World(objects, cluster, operator, server.address)
+                yield World(objects, cluster, operator, server.address, api.roles.asked)
     finally:
         await server.close()
         api.close()
+
+
+@pytest.fixture
+async def world():
+    async with a_world() as found:
+        yield found

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 import yaml
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+from tests.operator.conftest import a_world
 from tests.operator.test_reconcile import conditions, config_of
 
+from hatoba.cli.manifests import Wanted
 from hatoba.cluster.objects import DEFINITIONS, DEPLOYMENTS, INGRESSES, SECRETS, ResourceName
 from hatoba.kernel.clock import SystemClock
 from hatoba.operator import certificates
@@ -60,6 +62,14 @@ def definition(kind):
             ],
         },
     }
+
+
+@pytest.fixture
+async def world():
+    async with a_world(
+        wanted=Wanted(overlay="kubernetes"), without={"openshift-config-managed"}
+    ) as found:
+        yield found
 
 
 @asynccontextmanager
@@ -136,7 +146,11 @@ async def test_nothing_but_services_gives_a_registry_inside_the_cluster(world):
         await converge(world)
         registry = await world.registry()
         managed = {e["kind"]: e["managed"] for e in registry["spec"]["components"]}
-        assert [kind for kind, value in managed.items() if not value] == ["route", "tls"]
+        assert [kind for kind, value in managed.items() if not value] == [
+            "route",
+            "monitoring",
+            "tls",
+        ]
         host = f"{NAME}-quay-app.{NAMESPACE}.svc:8080"
         assert conditions(registry, 1) == [("Available", "True", "HealthChecksPassing")]
         assert registry["status"]["registryEndpoint"] == f"http://{host}"

@@ -7,7 +7,6 @@ import sys
 
 import aiohttp
 import pytest
-from tests.operator.builders import NAMESPACE
 from tests.operator.conftest import a_kubeconfig
 
 from hatoba.operator.names import COMPONENT_ORDER
@@ -44,7 +43,11 @@ async def test_it_starts_leads_fills_in_a_spec_and_ends_in_order(world, tmp_path
         f"--health-addr=127.0.0.1:{health}",
         f"--reconfigure-addr=127.0.0.1:{reconfigure}",
         "--enable-leader-election",
-        env={"MY_POD_NAMESPACE": NAMESPACE, "MY_POD_NAME": "pod-1", "HATOBA_BIND": "127.0.0.1"},
+        env={
+            "MY_POD_NAMESPACE": "hatoba-system",
+            "MY_POD_NAME": "pod-1",
+            "HATOBA_BIND": "127.0.0.1",
+        },
         stderr=asyncio.subprocess.PIPE,
     )
     try:
@@ -67,13 +70,13 @@ async def test_it_starts_leads_fills_in_a_spec_and_ends_in_order(world, tmp_path
             await until(filled)
             async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
                 assert "hatoba_operator_reconcile_total" in await answer.text()
-        lease = await world.cluster.get("Lease", LEASE_NAME, namespace=NAMESPACE)
+        lease = await world.cluster.get("Lease", LEASE_NAME, namespace="hatoba-system")
         assert lease["spec"]["holderIdentity"] == "pod-1"
         process.send_signal(signal.SIGTERM)
         _, log = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 0, log.decode()
         assert "Traceback" not in log.decode()
-        lease = await world.cluster.get("Lease", LEASE_NAME, namespace=NAMESPACE)
+        lease = await world.cluster.get("Lease", LEASE_NAME, namespace="hatoba-system")
         assert not lease["spec"].get("holderIdentity")
     finally:
         if process.returncode is None:

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 
 import pytest
-from tests.operator.builders import NAMESPACE
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import Unavailable
@@ -104,7 +103,7 @@ async def test_a_pass_that_runs_is_finished_when_stopping(queue):
 
 async def test_one_of_two_operators_leads_and_the_other_follows_its_release(world):
     first, second = (
-        Election(world.cluster, namespace=NAMESPACE, identity=name, clock=SystemClock())
+        Election(world.cluster, namespace="hatoba-system", identity=name, clock=SystemClock())
         for name in ("first", "second")
     )
     await first.acquire()
@@ -116,13 +115,15 @@ async def test_one_of_two_operators_leads_and_the_other_follows_its_release(worl
     await first.release()
     async with asyncio.timeout(5):
         await waiting
-    lease = await world.cluster.get("Lease", LEASE_NAME, namespace=NAMESPACE)
+    lease = await world.cluster.get("Lease", LEASE_NAME, namespace="hatoba-system")
     assert lease["spec"]["holderIdentity"] == "second"
 
 
 async def test_a_restarted_operator_takes_its_own_lease_at_once(world):
     for _ in range(2):
-        election = Election(world.cluster, namespace=NAMESPACE, identity="me", clock=SystemClock())
+        election = Election(
+            world.cluster, namespace="hatoba-system", identity="me", clock=SystemClock()
+        )
         async with asyncio.timeout(1):
             await election.acquire()
 

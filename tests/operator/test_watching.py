@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import yaml
 from tests.operator.builders import NAME, NAMESPACE
+from tests.operator.conftest import REGISTRIES
 
 from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, SECRETS
 from hatoba.operator.runtime import controller
@@ -99,7 +100,7 @@ async def test_a_registry_that_is_gone_is_not_watched_for_any_more(world):
     await world.converge()
     references = world.operator.references
     assert [found.name for found in references.followed] == [BUNDLE]
-    await world.cluster.delete("QuayRegistry", NAME, namespace=NAMESPACE)
+    await world.objects.delete(REGISTRIES, NAME, NAMESPACE)
     await world.once()
     await world.once()
     assert references.followed == []

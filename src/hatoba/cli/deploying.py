@@ -5,28 +5,31 @@ and `kubectl get -w`, through the kubeconfig alone: it knows nothing of the embe
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import yaml
 from lightkube import ApiError, Client, KubeConfig
-from lightkube.codecs import from_dict
-from lightkube.generic_resource import (
-    GenericGlobalResource,
-    GenericNamespacedResource,
-    create_namespaced_resource,
-)
 from lightkube.resources.core_v1 import Pod
 from rich.console import Console
 
+from hatoba.cli.applying import (
+    POLL_SECONDS,
+    DeploymentFailed,
+    QuayRegistry,
+    apply,
+    in_order,
+    plain,
+)
+from hatoba.cli.installing import suitable_overlay, wait_available
+from hatoba.cli.manifests import OPERATOR_NAMESPACE, Wanted, operator_documents
 from hatoba.cli.progress import Progress, summary
-from hatoba.kernel.errors import HatobaError, Unavailable
+from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject
 
 FIELD_MANAGER: Final = "hatoba-up"
-POLL_SECONDS: Final = 0.5
 BLOCKED_PATIENCE_SECONDS: Final = 20.0
 """How long a blocked rollout may last before it is called a failure: objects settle in seconds."""
 LOG_LINES: Final = 15
@@ -42,18 +45,6 @@ _FAILURES: Final = {
     "InvalidImageName",
     "RunContainerError",
 }
-_CLUSTER_FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "Secret")
-_APPLY_ATTEMPTS: Final = 20
-_BOOKKEEPING: Final = frozenset({"managedFields", "resourceVersion"})
-Resource: TypeAlias = GenericNamespacedResource | GenericGlobalResource
-
-
-class DeploymentFailed(Unavailable):
-    """The operator or the registry did not come up; `details` holds what a person looks at next."""
-
-    def __init__(self, message: str, *, details: str = "") -> None:
-        self.details = details
-        super().__init__(message)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -64,15 +55,9 @@ class Target:
     name: str
 
 
-QuayRegistry: Final = create_namespaced_resource(
-    "quay.redhat.com", "v1", "QuayRegistry", "quayregistries"
-)
-
-
 def deploy(
     kubeconfig: Path,
     *,
-    operator_files: Sequence[Path],
     registry_file: Path | None,
     console: Console,
     timeout_seconds: float = 300.0,
@@ -85,16 +70,17 @@ def deploy(
         DeploymentFailed: with the last log lines of the pod concerned.
     """
     client = Client(KubeConfig.from_file(kubeconfig), field_manager=FIELD_MANAGER)
-    documents = list(_documents([registry_file])) if registry_file is not None else []
+    documents = _documents(registry_file) if registry_file is not None else []
     target = _target(documents) if registry_file is not None else None
     with console.status("installing the operator"):
-        changes = sum([_apply(client, document) for document in _documents(operator_files)])
+        wanted = Wanted(overlay=suitable_overlay(client))
+        changes = _changes(client, operator_documents(wanted))
     console.print("operator  installed" if changes else "operator  is installed already")
     if target is None:
         _wait_for_operator(client, timeout_seconds=timeout_seconds)
         console.print("operator  ready")
         return
-    changes += sum([_apply(client, document) for document in documents])
+    changes += _changes(client, documents)
     registry = _registry(client, target)
     if not changes and _is_available(registry):
         console.print("registry  is available already, nothing was changed")
@@ -105,15 +91,20 @@ def deploy(
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def _documents(files: Sequence[Path]) -> Iterator[JsonObject]:
-    """Yield what the files hold, what others depend on first."""
-    found = [
-        document
-        for file in files
-        for document in yaml.safe_load_all(file.read_text())
-        if document and document.get("kind") != "Kustomization"
-    ]
-    yield from sorted(found, key=lambda document: document["kind"] not in _CLUSTER_FIRST)
+def _changes(client: Client, documents: Sequence[JsonObject]) -> int:
+    return sum(apply(client, document) != "unchanged" for document in in_order(documents))
+
+
+def _wait_for_operator(client: Client, *, timeout_seconds: float) -> None:
+    try:
+        wait_available(client, OPERATOR_NAMESPACE, timeout_seconds=timeout_seconds)
+    except DeploymentFailed as failed:
+        failed.details = _troubles(client, OPERATOR_NAMESPACE)
+        raise
+
+
+def _documents(file: Path) -> list[JsonObject]:
+    return in_order([document for document in yaml.safe_load_all(file.read_text()) if document])
 
 
 def _target(documents: Sequence[JsonObject]) -> Target:
@@ -122,67 +113,6 @@ def _target(documents: Sequence[JsonObject]) -> Target:
             meta = document["metadata"]
             return Target(namespace=meta.get("namespace", "default"), name=meta["name"])
     raise DeploymentFailed("the file holds no QuayRegistry")
-
-
-def _apply(client: Client, document: JsonObject) -> bool:
-    """Apply one document and return whether that changed anything.
-
-    A kind whose definition was just applied may need a moment.
-    """
-    kind, name = document["kind"], document["metadata"]["name"]
-    last: Exception | None = None
-    for _ in range(_APPLY_ATTEMPTS):
-        try:
-            before = _found(client, document)
-            after = client.apply(_resource(document), force=True)
-        except ApiError as error:
-            if error.status.code not in {404, 409, 429, 500, 503}:
-                raise DeploymentFailed(
-                    f"{kind} {name} was refused: {error.status.message}"
-                ) from error
-            last = error
-            time.sleep(POLL_SECONDS)
-        else:
-            return before is None or _substance(before) != _substance(after)
-    raise DeploymentFailed(f"{kind} {name} could not be applied: {last}") from last
-
-
-def _found(client: Client, document: JsonObject) -> Resource | None:
-    meta = document["metadata"]
-    kind: Any = type(_resource(document))
-    try:
-        found: Resource = client.get(kind, meta["name"], namespace=meta.get("namespace"))
-    except ApiError as error:
-        if error.status.code == 404:
-            return None
-        raise
-    return found
-
-
-def _substance(resource: Resource) -> JsonObject:
-    """Return what a person would call the object: not its status, nor who wrote what and when."""
-    document: JsonObject = resource.to_dict()  # type: ignore[no-untyped-call]  # untyped there
-    meta = {key: value for key, value in document["metadata"].items() if key not in _BOOKKEEPING}
-    return {**document, "metadata": meta, "status": None}
-
-
-def _resource(document: JsonObject) -> Resource:
-    if document["kind"] == "QuayRegistry":
-        registry: GenericNamespacedResource = QuayRegistry.from_dict(document)
-        return registry
-    return from_dict(document)
-
-
-def _wait_for_operator(client: Client, *, timeout_seconds: float) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        pods = _pods(client, "hatoba-system")
-        if pods and all(_is_ready(pod) for pod in pods):
-            return
-        time.sleep(POLL_SECONDS)
-    raise DeploymentFailed(
-        "the operator did not become ready", details=_troubles(client, "hatoba-system")
-    )
 
 
 def _wait_for_registry(
@@ -208,7 +138,7 @@ def _wait_for_registry(
             time.sleep(POLL_SECONDS)
     raise DeploymentFailed(
         f"{target.name} is not available after {timeout_seconds:.0f} s",
-        details=_troubles(client, target.namespace) or _troubles(client, "hatoba-system"),
+        details=_troubles(client, target.namespace) or _troubles(client, OPERATOR_NAMESPACE),
     )
 
 
@@ -217,8 +147,7 @@ def _registry(client: Client, target: Target) -> JsonObject:
         found = client.get(QuayRegistry, target.name, namespace=target.namespace)
     except ApiError as error:
         raise DeploymentFailed(f"{target.name}: {error.status.message}") from error
-    document: JsonObject = found.to_dict()  # type: ignore[no-untyped-call]  # untyped there
-    return document
+    return plain(found)
 
 
 def _pods(client: Client, namespace: str) -> list[JsonObject]:

@@ -4,15 +4,15 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
 from rich.console import Console
 
-import hatoba
 from hatoba.cli.local_api import LocalApi
+from hatoba.cli.manifests import OPERATOR_NAMESPACE, samples
 from hatoba.cluster.catalog.programs import find_program
 from hatoba.cluster.home import Home, HomeUnusable, find_home
 from hatoba.cluster.kubelet.attempts import program_of
@@ -23,7 +23,6 @@ from hatoba.kernel.errors import HatobaError, Unavailable, Unsupported
 from hatoba.kernel.json import JsonObject
 
 _PODS_SECONDS: Final = 60.0
-_OPERATOR_NAMESPACE: Final = "hatoba-system"
 _REGISTRY_LABEL: Final = "quay-operator/quayregistry"
 _POLL_SECONDS: Final = 0.3
 _SERVERS: Final = (("postgres", "postgresql"), ("redis-server", "redis-server"))
@@ -110,7 +109,6 @@ def bring_up(
 
     deploy(
         home.kubeconfig,
-        operator_files=operator_files(),
         registry_file=registry_file,
         console=console,
         timeout_seconds=timeout,
@@ -134,7 +132,7 @@ def wait_for_pods(api: LocalApi, *, seconds: float) -> None:
 
 def _is_ours(pod: JsonObject) -> bool:
     meta = pod["metadata"]
-    return meta["namespace"] == _OPERATOR_NAMESPACE or _REGISTRY_LABEL in (meta.get("labels") or {})
+    return meta["namespace"] == OPERATOR_NAMESPACE or _REGISTRY_LABEL in (meta.get("labels") or {})
 
 
 def _is_well(pod: JsonObject) -> bool:
@@ -175,30 +173,3 @@ def check_machine(*, needs_servers: bool) -> None:
 
 def _server_check(program: str, package: str) -> Callable[[], object]:
     return lambda: find_program(program, package=package)
-
-
-def deployment_directory() -> Path:
-    """Return the directory that holds what is applied to a cluster.
-
-    Raises:
-        Unavailable: there is none beside this installation.
-    """
-    directory = Path(hatoba.__file__).resolve().parents[2] / "deploy"
-    if not (directory / "operator.yaml").is_file():
-        raise Unavailable(f"{directory} holds no operator.yaml: run hatoba from its checkout")
-    return directory
-
-
-def samples() -> Path:
-    """Return the directory of samples."""
-    return deployment_directory() / "samples"
-
-
-def operator_files() -> Sequence[Path]:
-    """Return the operator's files in the order in which they are applied."""
-    directory = deployment_directory()
-    return [
-        *sorted((directory / "crd").glob("*.yaml")),
-        directory / "rbac.yaml",
-        directory / "operator.yaml",
-    ]

@@ -208,5 +208,5 @@ def _forbidden(message: str) -> RolloutBlocked:
     return RolloutBlocked(
         Reason.CREATION_FAILED,
         f"the Kubernetes API refuses the operator: {message.rstrip('.')}",
-        step="grant its service account what deploy/rbac.yaml lists",
+        step="grant its service account what deploy/base/roles.yaml lists",
     )
