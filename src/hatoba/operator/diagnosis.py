@@ -91,8 +91,10 @@ def of_claim(owned: Owned, name: str, *, waiting: bool = True) -> Finding | None
 
 def pods_of(owned: Owned, obj: JsonObject) -> list[JsonObject]:
     """Return the pods of a workload that are not on their way out, newest first."""
-    template = obj.get("spec", {}).get("template", {})
-    labels = template.get("metadata", {}).get("labels") or {}
+    spec = obj.get("spec", {})
+    labels = (spec.get("selector") or {}).get("matchLabels") or (
+        spec.get("template", {}).get("metadata", {}).get("labels") or {}
+    )
     return [pod for pod in owned.pods(labels) if not pod["metadata"].get("deletionTimestamp")]
 
 

@@ -389,7 +389,10 @@ def awaited(plan: RegistryPlan) -> RolloutBlocked | None:
 
 def sketch(observation: Observation, *, settings: OperatorSettings) -> RegistryPlan:
     """Return as much of a plan as judging health needs; it is never rendered."""
-    bundle = Bundle(name=observation.bundle_name, config={}, files={})
+    # Whether a pair is in use is what the spec says: the bundle that holds it may be the fault.
+    unmanaged = any(entry.kind == "tls" and not entry.managed for entry in observation.listed)
+    files = {"ssl.cert": b"", "ssl.key": b""} if unmanaged else {}
+    bundle = Bundle(name=observation.bundle_name, config={}, files=files)
     try:
         exposure = chosen_exposure(observation, bundle)
     except RolloutBlocked:

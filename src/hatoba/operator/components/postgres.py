@@ -8,9 +8,11 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.diagnosis import of_workload
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 DATABASE: Final = "quay-database"
+INIT: Final = "quay-postgres-init"
 GRACE_SECONDS: Final = 180
 
 
@@ -80,7 +82,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
         "restartPolicy": "Never",
         "containers": [
             {
-                "name": "quay-postgres-init",
+                "name": INIT,
                 "image": plan.settings.images.quay,
                 "args": ["registry", "init-database"],
                 "env": [
@@ -106,9 +108,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
             label="postgres",
             ports=[("postgres", 5432, 5432)],
         ),
-        objects.job(
-            plan, "quay-postgres-init", component="postgres", label="postgres", pod=init_pod
-        ),
+        objects.job(plan, INIT, component="postgres", label="postgres", pod=init_pod),
         objects.deployment(
             plan,
             DATABASE,
@@ -133,16 +133,32 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
     }
 
 
+def _init_verdict(plan: RegistryPlan, owned: Owned) -> Verdict | None:
+    """Say why the Job cannot prepare the database; None when it did, or may still."""
+    job = owned.get("Job", plan.prefix + INIT)
+    if not plan.migrating or job is None or job.get("status", {}).get("succeeded"):
+        return None
+    cause = of_workload(owned, job)
+    if cause is None:
+        return None
+    name = job["metadata"]["name"]
+    return Verdict.bad(f"Job {name} fails: {cause.fact}", step=cause.step, diagnosed=True)
+
+
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("postgres"):
         return Verdict.unmanaged("Postgres not managed by the operator")
     name = plan.prefix + DATABASE
     pending = deployments.judge_claim(owned, name, component="Postgres")
-    return pending or deployments.judge(
-        owned,
-        name,
-        absent="Postgres deployment not found",
-        foreign="Postgres deployment not owned by QuayRegistry",
+    return (
+        pending
+        or _init_verdict(plan, owned)
+        or deployments.judge(
+            owned,
+            name,
+            absent="Postgres deployment not found",
+            foreign="Postgres deployment not owned by QuayRegistry",
+        )
     )
 
 
