@@ -152,8 +152,10 @@ def test_the_listener_fits_the_certificate(listeners, own, picked):
 
 def test_a_listener_that_takes_no_routes_of_ours_is_none():
     closed = HTTPS | {"allowedRoutes": {"namespaces": {"from": "Same"}}}
+    elsewhere = with_gateways(a_gateway(closed))
     with pytest.raises(RolloutBlocked, match=r"Gateway infra/edge has no .* listener"):
-        chosen(with_gateways(a_gateway(closed)))
+        chosen(elsewhere, gateway="infra/edge")
+    assert chosen(elsewhere).way is Way.SERVICE
     at_home = a_gateway(closed, namespace=NAMESPACE)
     assert chosen(with_gateways(at_home)).listener.name == "https"
 

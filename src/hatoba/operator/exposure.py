@@ -41,7 +41,7 @@ def choose(
         raise _refused(
             names.EXPOSURE_ANNOTATION, f"`{asked}` is no way", f"write one of {', '.join(Way)}"
         )
-    way = Way(asked) if asked else _best(annotations, capabilities)
+    way = Way(asked) if asked else _best(annotations, capabilities, namespace=namespace)
     editor = annotations.get(names.EDITOR_HOST_ANNOTATION, "")
     issuer = _issuer(annotations, capabilities)
     if way is Way.ROUTE:
@@ -76,7 +76,7 @@ def choose(
 _OTHER_WAY: Final = "choose another way, or take the annotation away"
 
 
-def _best(annotations: Mapping[str, str], capabilities: Capabilities) -> Way:
+def _best(annotations: Mapping[str, str], capabilities: Capabilities, *, namespace: str) -> Way:
     if names.SERVICE_TYPE_ANNOTATION in annotations:
         return Way.SERVICE
     if names.INGRESS_CLASS_ANNOTATION in annotations:
@@ -85,7 +85,9 @@ def _best(annotations: Mapping[str, str], capabilities: Capabilities) -> Way:
         return Way.GATEWAY
     if capabilities.routes:
         return Way.ROUTE
-    if capabilities.http_routes and len(capabilities.gateways) == 1:
+    # A Gateway that takes no routes of this namespace is somebody else's.
+    open_ones = [one for one in capabilities.gateways if _listeners(one, namespace=namespace)]
+    if capabilities.http_routes and len(open_ones) == len(capabilities.gateways) == 1:
         return Way.GATEWAY
     return Way.INGRESS if default_class(capabilities.ingress_classes) else Way.SERVICE
 
@@ -118,9 +120,7 @@ def _gateway(
 
 def _through(gateway: Gateway, *, namespace: str, passthrough: bool, editor_host: str) -> Exposure:
     """Choose the listener: TLS passed through where wanted, else HTTPS, else HTTP."""
-    usable = [
-        one for one in gateway.listeners if one.open_to != "Same" or gateway.namespace == namespace
-    ]
+    usable = _listeners(gateway, namespace=namespace)
     ranked = [one for one in usable if _rank(one, passthrough=passthrough) is not None]
     if not ranked:
         where = f"Gateway {gateway.namespace}/{gateway.name}"
@@ -140,6 +140,13 @@ def _through(gateway: Gateway, *, namespace: str, passthrough: bool, editor_host
         fixed_host="" if wildcard else listener.hostname,
         editor_host=editor_host,
     )
+
+
+def _listeners(gateway: Gateway, *, namespace: str) -> list[Listener]:
+    """Return the listeners that take routes of a namespace."""
+    return [
+        one for one in gateway.listeners if one.open_to != "Same" or gateway.namespace == namespace
+    ]
 
 
 def _rank(listener: Listener, *, passthrough: bool) -> int | None:
