@@ -1,15 +1,25 @@
 """Each component is broken in each way, and healed: status and events say it, down and up again."""
 
 import base64
+import json
+from contextlib import asynccontextmanager
 
+import aiohttp
+import aiohttp.web
 import pytest
 import yaml
-from tests.operator.builders import NAME, NAMESPACE
+from lightkube import KubeConfig
+from lightkube.config.models import Cluster, User
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.living import crashing, living, unready, waiting
 from tests.operator.test_certificates import a_pair
 
-from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, NODES, PODS, SECRETS, ResourceName
+from hatoba.cluster.objects import DEPLOYMENTS, NODES, PODS, SECRETS, ResourceName
+from hatoba.kernel.clock import SystemClock
+from hatoba.operator.kubernetes import connected
+from hatoba.operator.process import Operator
 
+SERVICES = ResourceName("services")
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 BUNDLE = "init-config-bundle-secret"
 STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
@@ -108,13 +118,11 @@ async def test_a_claim_without_volume_is_named_before_the_pod_that_waits(world, 
     await world.create_bundle({})
     await world.create_registry({"configBundleSecret": BUNDLE})
     async with living(world, tmp_path) as life:
-        told = await life.until("ComponentPostgresReady", "False", "PersistentVolumeClaim")
-        assert told["reason"] in ("PVCPending", "PVCProvisioningFailed")
-        claim = await world.get(CLAIMS, "quay-database")
-        await life.kubelet.tell(claim, "ProvisioningFailed", "no storage class is set")
         told = await life.until("ComponentPostgresReady", "False", "no storage class is set")
         assert told["reason"] == "PVCProvisioningFailed"
-        assert f"{NAME}-quay-database" in told["message"]
+        assert f"PVC {NAME}-quay-database" in told["message"]
+        told = await life.until("ComponentObjectStorageReady", "False", "ReadWriteMany volumes")
+        assert "hatoba.dev/datastore-access: ReadWriteOnce" in told["message"]
         available = (await life.conditions())["Available"]
         assert available["status"] == "False"
         await default_class(world, "true")
@@ -178,3 +186,76 @@ async def edit(life, config, **files):
         type="application/merge-patch+json",
         manager="kubectl",
     )
+
+
+async def test_what_the_api_forbids_is_said_with_its_words(world, tmp_path):
+    await world.create_bundle({})
+    await world.create_registry({"configBundleSecret": BUNDLE})
+    async with refusing(world) as refusals, living(world, tmp_path) as life:
+        await life.available()
+        refusals.add(("PATCH", "/services/"))
+        await world.objects.delete(SERVICES, f"{NAME}-quay-redis", NAMESPACE)
+        blocked = await life.until("RolloutBlocked", "True", "you shall not")
+        assert blocked["reason"] == "ComponentCreationFailed"
+        assert f"Service {NAME}-quay-redis" in blocked["message"]
+        assert "grant the operator's service account" in blocked["message"]
+        assert (await life.conditions())["Available"]["status"] == "True"
+        await life.until_told("Warning", "ComponentCreationFailed", "you shall not")
+        refusals.clear()
+        await life.available()
+
+
+async def test_a_secret_that_may_not_be_read_is_a_condition_and_no_silence(world, tmp_path):
+    await world.create_bundle({})
+    await world.create_registry({"configBundleSecret": BUNDLE})
+    async with refusing(world) as refusals, living(world, tmp_path) as life:
+        await life.available()
+        refusals.add(("GET", f"/secrets/{BUNDLE}"))
+        await edit(life, {"REGISTRY_TITLE": "Other"})
+        blocked = await life.until("RolloutBlocked", "True", "you shall not")
+        assert "grant its service account what deploy/rbac.yaml lists" in blocked["message"]
+        refusals.clear()
+        await life.available()
+
+
+@asynccontextmanager
+async def refusing(world):
+    """Put something between operator and API that forbids what a test adds to a set."""
+    refusals = set()
+
+    async def forward(request):
+        if any(request.method == verb and part in request.path for verb, part in refusals):
+            status = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
+            body = json.dumps(status | {"apiVersion": "v1", "message": "you shall not"})
+            headers = {"Content-Type": "application/json"}
+            return aiohttp.web.Response(body=body.encode(), status=403, headers=headers)
+        url = f"http://{world.address}{request.rel_url}"
+        async with session.request(
+            request.method, url, headers=request.headers, data=await request.read()
+        ) as answer:
+            headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
+            response = aiohttp.web.StreamResponse(status=answer.status, headers=headers)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            return response
+
+    application = aiohttp.web.Application(client_max_size=1 << 24)
+    application.router.add_route("*", "/{path:.*}", forward)
+    runner = aiohttp.web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout()) as session:
+        await runner.setup()
+        site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        configuration = KubeConfig.from_one(
+            cluster=Cluster(server=f"http://{host}:{port}"), user=User(token="admin-token")
+        )
+        try:
+            async with connected(configuration) as cluster:
+                world.operator = Operator(cluster, settings=SETTINGS, clock=SystemClock())
+                async with world.operator.watching():
+                    await world.operator.wait_ready()
+                    yield refusals
+        finally:
+            await runner.cleanup()

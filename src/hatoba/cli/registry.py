@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from hatoba.cli.probing import probe
 from hatoba.cli.retention import explain, gc
 from hatoba.cli.scrub import scrub
 from hatoba.config.loader import Configuration, configuration_directory, environment, load
@@ -43,6 +44,7 @@ def registry() -> None:
 registry.add_command(gc)
 registry.add_command(explain)
 registry.add_command(scrub)
+registry.add_command(probe)
 
 
 def _config_option(command: click.decorators.FC) -> click.decorators.FC:

@@ -71,10 +71,27 @@ class Applier:
             return await self._bring_job(plan, obj, live)
         if obj["kind"] == "Deployment" and suffix in _MINIMUM:
             return await self._bring_scaled(plan, obj, live, minimum=_MINIMUM[suffix])
+        if obj["kind"] == "PersistentVolumeClaim" and live is not None and _modes_differ(obj, live):
+            return await self._bring_claim(live)
         if differs(obj, live):
             await self._cluster.apply(stamped(obj))
             return True
         return False
+
+    async def _bring_claim(self, live: JsonObject) -> bool:
+        """Make room for a claim of another access mode, unless there is a volume behind it.
+
+        Access modes cannot be changed; what a bound claim holds is worth more than how it is
+        shared.
+        """
+        metadata = live["metadata"]
+        holds = live.get("status", {}).get("phase") in ("Bound", "Lost")
+        if holds or metadata.get("deletionTimestamp"):
+            return False
+        await self._cluster.delete(
+            "PersistentVolumeClaim", metadata["name"], namespace=metadata["namespace"]
+        )
+        return True
 
     async def _bring_job(
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
@@ -83,7 +100,7 @@ class Applier:
         if not plan.migrating:
             return False
         if live is None:
-            await self._create_job(obj)
+            await self.create_job(obj)
             return True
         if is_current_job(live, plan) and not self._worth_another_try(obj, live):
             return False
@@ -94,7 +111,8 @@ class Applier:
         await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
         return True
 
-    async def _create_job(self, obj: JsonObject) -> None:
+    async def create_job(self, obj: JsonObject) -> None:
+        """Create a Job; one that exists is left alone."""
         try:
             await self._cluster.create(stamped(obj))
         except Conflict:
@@ -186,6 +204,10 @@ def _refusal(obj: JsonObject, error: HatobaError) -> RolloutBlocked:
         f"{kind} {name}: {error.message.rstrip('.')}",
         step=step,
     )
+
+
+def _modes_differ(wanted: JsonObject, live: JsonObject) -> bool:
+    return bool(wanted["spec"]["accessModes"] != live.get("spec", {}).get("accessModes"))
 
 
 def _finished(job: JsonObject) -> bool:

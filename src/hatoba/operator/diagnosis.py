@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
 from hatoba.operator.model import Owned
 
 LONGEST_QUOTE: Final = 240
@@ -82,10 +83,13 @@ def of_claim(owned: Owned, name: str, *, waiting: bool = True) -> Finding | None
     if not told and not waiting:
         return None
     wanted = claim.get("spec", {})
-    storage_class = wanted.get("storageClassName") or "the default one"
+    named = wanted.get("storageClassName")
+    storage_class = f"StorageClass {named}" if named else "a default StorageClass"
     modes = ", ".join(wanted.get("accessModes") or [])
     cause = f" ({quoted(told)})" if told else ""
-    step = f"see that StorageClass {storage_class} exists and provisions {modes} volumes"
+    step = f"see that {storage_class} exists and provisions {modes} volumes"
+    if modes == "ReadWriteMany":
+        step += f", or set the annotation {names.ACCESS_MODE_ANNOTATION}: ReadWriteOnce"
     return Finding(fact=f"PersistentVolumeClaim {name} is pending{cause}", step=step)
 
 

@@ -291,7 +291,7 @@ def _status_error(error: httpx2.HTTPStatusError) -> HatobaError:
     if isinstance(error, ApiError):
         code, message = error.status.code or 500, error.status.message or str(error)
     else:
-        code, message = error.response.status_code, str(error)
+        code, message = error.response.status_code, str(error).splitlines()[0]
     kinds: dict[int, type[HatobaError]] = {
         401: Unauthenticated,
         403: Forbidden,

@@ -188,13 +188,19 @@ def job(
 
 
 def _pod(plan: RegistryPlan, pod: JsonObject) -> JsonObject:
-    if not plan.settings.skip_resource_requests:
-        return pod
-    containers = [
-        {key: value for key, value in container.items() if key != "resources"}
-        for container in pod["containers"]
-    ]
-    return {**pod, "containers": containers}
+    """Return the pod as every pod of a registry is: its last words tell why it failed."""
+    kept = dict(pod)
+    for field in ("initContainers", "containers"):
+        if field in pod:
+            kept[field] = [_container(plan, container) for container in pod[field]]
+    return kept
+
+
+def _container(plan: RegistryPlan, container: JsonObject) -> JsonObject:
+    told = {"terminationMessagePolicy": "FallbackToLogsOnError", **container}
+    if plan.settings.skip_resource_requests:
+        told.pop("resources", None)
+    return told
 
 
 def generated_secret(

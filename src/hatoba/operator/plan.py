@@ -34,6 +34,7 @@ from hatoba.operator.model import (
     inside_address,
 )
 
+ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
 CONFIG_KEY: Final = "config.yaml"
 _OTHER_WAYS: Final = (
     "install it, the Gateway API or an Ingress controller, choose a Service with the annotation "
@@ -358,6 +359,7 @@ def make_plan(
         hostname=hostname,
         exposure=exposure,
         bucket=observation.bucket,
+        access_mode=_access_mode(metadata),
         migrating=current != settings.quay_version,
         upgrading=current not in ("", settings.quay_version),
     )
@@ -397,6 +399,14 @@ def sketch(observation: Observation, *, settings: OperatorSettings) -> RegistryP
         exposure = chosen_exposure(observation, bundle)
     except RolloutBlocked:
         exposure = Exposure()
+    metadata = observation.registry["metadata"]
+    known = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key != names.ACCESS_MODE_ANNOTATION
+    }
+    registry = {**observation.registry, "metadata": {**metadata, "annotations": known}}
+    observation = replace(observation, registry=registry)
     endpoint = str(observation.status.get("registryEndpoint") or "")
     return make_plan(
         observation,
@@ -406,6 +416,20 @@ def sketch(observation: Observation, *, settings: OperatorSettings) -> RegistryP
         exposure=exposure,
         hostname=endpoint.partition("://")[2],
     )
+
+
+def _access_mode(metadata: JsonObject) -> str:
+    given = (metadata.get("annotations") or {}).get(names.ACCESS_MODE_ANNOTATION)
+    if given is None:
+        return ACCESS_MODES[0]
+    if given not in ACCESS_MODES:
+        raise RolloutBlocked(
+            Reason.OBJECT_STORAGE_DEPENDENCY,
+            f"the annotation {names.ACCESS_MODE_ANNOTATION} cannot be followed, `{given}` is no "
+            "access mode for blobs",
+            step=f"write one of {', '.join(ACCESS_MODES)}",
+        )
+    return str(given)
 
 
 def _pair(plan: RegistryPlan, owned: Owned, stored: Mapping[str, str]) -> CertificatePair | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys
+from hatoba.operator.components.probing import probed_kinds
 from hatoba.operator.difference import Change, changes_of
 from hatoba.operator.explanation import Case, Explanation, explain, unwell_containers
 from hatoba.operator.inspecting import Inspector
@@ -143,6 +144,8 @@ def _preview(observation: Observation, *, settings: OperatorSettings, now: datet
             plan = replace(plan, hostname="")
         else:
             check_plan(plan)
+    if kinds := probed_kinds(plan):
+        notes.append(f"{', '.join(kinds)}: asked before anything is rolled out")
     changes = tuple(changes_of(plan, observation.owned))
     return Preview(spec=spec, changes=changes, notes=tuple(notes))
 

@@ -14,6 +14,7 @@ from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names, status
 from hatoba.operator.apply import Applier
+from hatoba.operator.asking import Asker
 from hatoba.operator.components.route import REGISTRY_ROUTE
 from hatoba.operator.keeping import Keeper
 from hatoba.operator.kubernetes import Cluster
@@ -70,6 +71,7 @@ class Reconciler:
         self._clock = clock
         self._keeper = Keeper(cluster, settings=settings, clock=clock)
         self._applier = Applier(cluster, clock=clock)
+        self._asker = Asker(cluster, self._applier, clock=clock)
         self._reporter = Reporter(cluster, clock=clock)
         self._outside = Outside(cluster, settings=settings)
 
@@ -129,6 +131,8 @@ class Reconciler:
         check_plan(plan)
         await self._outside.prepare(plan, observation.registry)
         rendered = render(plan)
+        if not await self._asker.have_answered(plan, rendered, observation.owned):
+            return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
         changed = await self._applier.apply(plan, rendered.objects, observation.owned)
         owned = await self._looked_at(observation.registry, plan)
         report = self._report(
@@ -137,6 +141,7 @@ class Reconciler:
         await self._reporter.report(observation.registry, report)
         if not changed:
             await self._applier.remove_outdated(rendered, owned)
+            await self._asker.tidy(plan, rendered, owned)
         well = report.migration.done and all(v.ready for v in report.verdicts.values())
         return Outcome() if well else Outcome(again_after_seconds=UNWELL_RETRY_SECONDS)
 

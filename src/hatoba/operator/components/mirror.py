@@ -10,6 +10,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components import deployments, quay
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.components.objectstorage import on_one_node
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 MIRROR_NAME: Final = "quay-mirror"
@@ -44,20 +45,19 @@ def _pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
 
 
 def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
-    return [
-        objects.deployment(
-            plan,
-            MIRROR_NAME,
-            component="mirror",
-            label=MIRROR_NAME,
-            strategy={
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
-            },
-            annotate_pods=True,
-            pod=_pod(plan, mounts),
-        )
-    ]
+    obj = objects.deployment(
+        plan,
+        MIRROR_NAME,
+        component="mirror",
+        label=MIRROR_NAME,
+        strategy={
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+        },
+        annotate_pods=True,
+        pod=_pod(plan, mounts),
+    )
+    return [on_one_node(plan, obj)]
 
 
 def _configuration(_plan: RegistryPlan) -> JsonObject:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import objects
+from hatoba.operator import names, objects
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.diagnosis import CLAIM_REASONS, of_claim
 from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
@@ -21,6 +21,25 @@ def uses_volume(plan: RegistryPlan) -> bool:
     return plan.manages("objectstorage") and not plan.capabilities.object_buckets
 
 
+def on_one_node(plan: RegistryPlan, deployment: JsonObject) -> JsonObject:
+    """Return the Deployment, its pods bound to one node if the volume can be on one only."""
+    label = node_label(plan)
+    if label:
+        template = deployment["spec"]["template"]
+        term = {"labelSelector": {"matchLabels": label}, "topologyKey": "kubernetes.io/hostname"}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        template["metadata"]["labels"] |= label
+        template["spec"] = {**template["spec"], "affinity": {"podAffinity": required}}
+    return deployment
+
+
+def node_label(plan: RegistryPlan) -> dict[str, str]:
+    """Return the label by which pods find each other that have to run on one node."""
+    if not uses_volume(plan) or plan.access_mode != "ReadWriteOnce":
+        return {}
+    return {names.DATA_STORE_LABEL: plan.name}
+
+
 def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
     if uses_volume(plan):
         return [
@@ -29,7 +48,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
                 DATA_STORE,
                 component="objectstorage",
                 label=DATA_STORE,
-                access_mode="ReadWriteMany",
+                access_mode=plan.access_mode,
             )
         ]
     return [
@@ -92,6 +111,12 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
             f"Unable to locate {words}", step=f"{kind} {name} is made with the next pass"
         )
     if found.get("status", {}).get("phase") == "Bound":
+        modes = (found.get("spec") or {}).get("accessModes") or []
+        if node_label(plan) and modes == ["ReadWriteOnce"]:
+            return Verdict.good(
+                f"{words.capitalize()} bound as ReadWriteOnce: every pod that holds blobs runs on "
+                "one node"
+            )
         return Verdict.good(f"{words.capitalize()} bound")
     cause = of_claim(owned, name) if kind == "PersistentVolumeClaim" else None
     if cause is not None:

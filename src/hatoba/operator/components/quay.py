@@ -10,7 +10,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
-from hatoba.operator.components.objectstorage import MOUNT_PATH, uses_volume
+from hatoba.operator.components.objectstorage import MOUNT_PATH, on_one_node, uses_volume
 from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
 
 APP: Final = "quay-app"
@@ -200,6 +200,14 @@ def _service_ca(plan: RegistryPlan) -> JsonObject:
     return obj
 
 
+def _app(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
+    pod = _app_pod(plan, mounts)
+    obj = objects.deployment(
+        plan, APP, component="base", label=APP, app=True, annotate_pods=True, pod=pod
+    )
+    return on_one_node(plan, obj)
+
+
 def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
     return [
         objects.make(plan, "ServiceAccount", APP, component="base", app=True),
@@ -213,15 +221,7 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
             pod_label=UPGRADE,
             pod=_upgrade_pod(plan, mounts),
         ),
-        objects.deployment(
-            plan,
-            APP,
-            component="base",
-            label=APP,
-            app=True,
-            annotate_pods=True,
-            pod=_app_pod(plan, mounts),
-        ),
+        _app(plan, mounts),
         objects.deployment(
             plan,
             EDITOR,

@@ -80,7 +80,8 @@ class Informer:
                 await asyncio.sleep(ABSENT_RETRY_SECONDS)
             except (Forbidden, Unauthenticated) as error:
                 # What was seen before stays: a lost permission is no reason to call pods gone.
-                log.warning("watch forbidden", kind=self.kind, error=error.message)
+                if self.fault != error.message:
+                    log.warning("watch forbidden", kind=self.kind, error=error.message)
                 self._turn(offered=False, fault=error.message)
                 await asyncio.sleep(FORBIDDEN_RETRY_SECONDS)
             except HatobaError as error:
