@@ -186,6 +186,7 @@ class Life:
             raise AssertionError(f"{kind} is not {status} with {words}: {found}") from None
 
     async def available(self):
+        await self.until("RolloutBlocked", "False")
         await self.until("Available", "True")
         status = (await self.world.registry())["status"]
         assert status["unhealthyComponents"] == {}, status["unhealthyComponents"]

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 from tests.operator.builders import NAME, NAMESPACE, a_claim, a_plan, everything_healthy, owned
+from tests.operator.living import living
+from tests.operator.test_faults import default_class
 from tests.operator.test_reconcile import conditions
 
 from hatoba.cluster.objects import (
@@ -147,24 +149,24 @@ def test_a_volume_for_one_node_is_said_in_the_status():
     assert "bound as ReadWriteOnce: every pod that holds blobs runs on one node" in message
 
 
-async def test_a_claim_of_another_mode_is_made_anew_while_it_holds_nothing(world):
-    await world.create_registry()
-    for _ in range(5):
-        await world.once()
-        await world.admit_routes()
-    assert (await world.get(CLAIMS, "quay-datastore"))["spec"]["accessModes"] == ["ReadWriteMany"]
-    await annotate(world, "ReadWriteOnce")
-    await world.converge()
-    assert (await world.get(CLAIMS, "quay-datastore"))["spec"]["accessModes"] == ["ReadWriteOnce"]
-    uid = (await world.get(CLAIMS, "quay-datastore"))["metadata"]["uid"]
-    await annotate(world, "ReadWriteMany")
-    await world.converge()
-    assert (await world.get(CLAIMS, "quay-datastore"))["metadata"]["uid"] == uid
-    assert conditions(await world.registry(), 2)[1] == (
-        "RolloutBlocked",
-        "False",
-        "ComponentsCreationSuccess",
-    )
+@pytest.mark.timeout(120)
+async def test_a_claim_of_another_mode_is_made_anew_while_it_holds_nothing(world, tmp_path):
+    await default_class(world, "false")
+    await world.create_bundle({})
+    await world.create_registry({"configBundleSecret": BUNDLE})
+    async with living(world, tmp_path) as life:
+        await life.until("ComponentObjectStorageReady", "False", "ReadWriteMany volumes")
+        await annotate(world, "ReadWriteOnce")
+        await life.until("ComponentObjectStorageReady", "False", "ReadWriteOnce volumes")
+        await default_class(world, "true")
+        await life.until("ComponentObjectStorageReady", "True", "bound as ReadWriteOnce")
+        claim = await world.get(CLAIMS, "quay-datastore")
+        await annotate(world, "ReadWriteMany")
+        await life.until("ComponentObjectStorageReady", "True", "claim bound")
+        await life.available()
+        assert (await world.get(CLAIMS, "quay-datastore"))["metadata"]["uid"] == (
+            claim["metadata"]["uid"]
+        )
 
 
 async def test_an_access_mode_that_is_none_blocks(world):
