@@ -69,6 +69,9 @@ UNUSED = {
         )
     },
     "an event that is told again is counted": {("patch", "", "events")},
+    "a claim of another access mode is made anew; tests/operator/test_external.py does": {
+        ("delete", "", "persistentvolumeclaims")
+    },
     "contained in the roles that are given to Prometheus": {
         (verb, "", resource)
         for verb in ("get", "list", "watch")

@@ -155,7 +155,7 @@ async def test_what_a_diff_says_is_what_the_next_passes_do(world, hatoba):
 
 async def test_images_are_those_of_the_operator_that_runs(world, hatoba):
     await a_registry(world)
-    objects = yaml.safe_load_all((DEPLOY / "operator.yaml").read_text())
+    objects = yaml.safe_load_all((DEPLOY / "base" / "operator.yaml").read_text())
     operator = next(obj for obj in objects if obj["kind"] == "Deployment")
     container = operator["spec"]["template"]["spec"]["containers"][0]
     for entry in container["env"]:

@@ -213,7 +213,7 @@ async def test_a_secret_that_may_not_be_read_is_a_condition_and_no_silence(world
         refusals.add(("GET", f"/secrets/{BUNDLE}"))
         await edit(life, {"REGISTRY_TITLE": "Other"})
         blocked = await life.until("RolloutBlocked", "True", "you shall not")
-        assert "grant its service account what deploy/rbac.yaml lists" in blocked["message"]
+        assert "grant its service account what deploy/base/roles.yaml lists" in blocked["message"]
         refusals.clear()
         await life.available()
 
