@@ -154,4 +154,5 @@ def test_a_bucket_that_is_not_there_is_ill_health_and_a_clean_refusal(
         digest = Digest.of(b"x")
         refused = client.call("POST", f"/blobs/uploads/?digest={digest}", body=b"x")
         assert (refused.status, refused.code) == (503, "UNAVAILABLE")
+        assert int(refused.headers["retry-after"]) > 0
         assert json.loads(refused.body)["errors"][0]["message"].startswith("the object storage")

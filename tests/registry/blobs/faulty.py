@@ -52,6 +52,8 @@ class FaultyStorage:
     seen: list[str] = field(default_factory=list)
     headers: set[str] = field(default_factory=set)
     """Names of all headers that came."""
+    last: dict[str, str] = field(default_factory=dict)
+    """The headers that came last."""
 
     def count(self, method: str, part: str = "") -> int:
         return sum(line.startswith(method + " ") and part in line for line in self.seen)
@@ -59,6 +61,7 @@ class FaultyStorage:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(f"{request.method} {request.raw_path}")
         self.headers |= set(request.headers)
+        self.last = dict(request.headers)
         body = await request.read()
         fault = self._fault(request)
         if fault is None:

@@ -1,8 +1,11 @@
 """All drivers against the suite, and what only the filesystem promises."""
 
+import os
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import pytest
 from tests.object_storage import bucket_location
@@ -20,16 +23,44 @@ from hatoba.registry.blobs.s3_opening import open_bucket
 pytestmark = pytest.mark.anyio
 
 
+ACCENTS: dict[str, dict[str, object]] = {
+    "s3": {},
+    "s3 without copies": {"server_side_assembly": False},
+    "s3 signature 2": {"signature_version": "s3"},
+    "s3 checksums": {"checksums": True, "maximum_chunk_size_mb": 5},
+}
+# http://key:secret@host:port/bucket: proves that a storage is one that blobs can be kept in.
+ANOTHER = os.environ.get("HATOBA_TEST_S3")
+
+
 @asynccontextmanager
-async def bucket_driver(object_storage, tmp_path, **more):
-    parameters = storage_parameters(object_storage, object_storage.new_bucket(), **more)
-    location = bucket_location("RadosGWStorage", parameters)
+async def bucket_driver(given, tmp_path):
+    location = bucket_location("RadosGWStorage", given)
     async with open_bucket(location, directory=tmp_path) as driver:
         yield driver
 
 
+def another_storage(url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    return {
+        "hostname": parts.hostname,
+        "port": parts.port,
+        "is_secure": parts.scheme == "https",
+        "access_key": unquote(parts.username or ""),
+        "secret_key": unquote(parts.password or ""),
+        "bucket_name": parts.path.strip("/"),
+        "storage_path": f"/test/{uuid4()}",
+    }
+
+
 @pytest.fixture(
-    params=["filesystem", "memory", "layered", "s3", "s3 without copies", "s3 signature 2"]
+    params=[
+        "filesystem",
+        "memory",
+        "layered",
+        *ACCENTS,
+        *(f"another {accent}" for accent in ACCENTS if ANOTHER),
+    ]
 )
 async def driver(request, tmp_path):
     match request.param:
@@ -39,14 +70,14 @@ async def driver(request, tmp_path):
             yield MemoryBlobs()
         case "layered":
             yield LayeredBlobs([FilesystemBlobs(tmp_path), MemoryBlobs()])
-        case accent:
-            more = {
-                "s3": {},
-                "s3 without copies": {"server_side_assembly": False, "storage_path": ""},
-                "s3 signature 2": {"signature_version": "s3", "checksums": True},
-            }[accent]
+        case accent if accent in ACCENTS:
             storage = request.getfixturevalue("object_storage")
-            async with bucket_driver(storage, tmp_path, **more) as opened:
+            given = storage_parameters(storage, storage.new_bucket(), **ACCENTS[accent])
+            async with bucket_driver(given, tmp_path) as opened:
+                yield opened
+        case another:
+            accent = ACCENTS[another.removeprefix("another ")]
+            async with bucket_driver(another_storage(ANOTHER) | accent, tmp_path) as opened:
                 yield opened
 
 

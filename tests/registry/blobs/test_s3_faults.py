@@ -1,7 +1,16 @@
 """A storage that is slow, refuses, breaks off or forgets to answer."""
 
+import hmac
+from base64 import b64encode
+
 import pytest
-from tests.object_storage import ObjectStorage, bucket_location, parameters
+from tests.object_storage import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    ObjectStorage,
+    bucket_location,
+    parameters,
+)
 from tests.peers import free_port
 from tests.registry.blobs.faulty import Fault, faulty
 from tests.suites import blobs as suite
@@ -162,3 +171,15 @@ async def test_nothing_is_sent_that_storages_choke_on(blobs, storage) -> None:
     assert "authorization" in names
     assert not {"expect", "transfer-encoding", "x-amz-trailer"} & names
     assert not [name for name in names if "checksum" in name]
+
+
+async def test_the_old_signature_signs_the_path_that_is_sent(
+    object_storage, storage, tmp_path
+) -> None:
+    bucket = object_storage.new_bucket()
+    named = parameters(ObjectStorage(port=storage.port), bucket, signature_version="s3")
+    async with open_bucket(bucket_location("RadosGWStorage", named), directory=tmp_path) as blobs:
+        assert [found async for found in blobs.list_blobs()] == []
+    date, authorization = storage.last["Date"], storage.last["Authorization"]
+    signed = hmac.digest(SECRET_KEY.encode(), f"GET\n\n\n{date}\n/{bucket}".encode(), "sha1")
+    assert authorization == f"AWS {ACCESS_KEY}:{b64encode(signed).decode()}"

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
@@ -112,7 +113,19 @@ async def _client(
         # `Expect: 100-continue` costs a round trip for each part, and a proxy that swallows the
         # answer would hold each write until its timeout.
         client.meta.events.unregister("before-call.s3", add_expect_header)
+        if options.signature_version == "s3":
+            client.meta.events.register("before-sign.s3", partial(_sign_path, location.bucket))
         yield client
+
+
+def _sign_path(bucket: str, request: Any, **_: Any) -> None:
+    """Let the old signature hold the path that is sent.
+
+    Amazon S3 User Guide, "Signing and authenticating REST requests": with the bucket in the path
+    it is that path. The library always signs `/bucket/`, which strict storages refuse.
+    """
+    if urlsplit(request.url).path.rstrip("/") == f"/{bucket}":
+        request.auth_path = None
 
 
 async def _signer(
