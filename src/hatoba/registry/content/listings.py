@@ -12,7 +12,6 @@ from hatoba.registry.content import store
 from hatoba.registry.content.errors import RepositoryUnknown
 from hatoba.registry.content.models import Page
 from hatoba.registry.content.shelf import Shelf
-from hatoba.registry.content.store import AnyRow
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -79,7 +78,8 @@ class Listings:
                 now_ms=self.shelf.now_ms(),
                 limit=limit + 1,
             )
-            kept = _that_fit(found[:limit], maximum=self.shelf.policy.maximum_manifest_bytes)
+            sizes = [row.size for row in found[:limit]]
+            kept = found[: within(sizes, maximum=self.shelf.policy.maximum_manifest_bytes)]
             rows = await store.manifests_by_id(connection, manifest_ids=[row.id for row in kept])
         descriptors = [
             _descriptor(
@@ -94,14 +94,14 @@ class Listings:
         return ReferrersPage(descriptors=descriptors, last=rows[-1].digest if has_more else None)
 
 
-def _that_fit(rows: Sequence[AnyRow], *, maximum: int) -> Sequence[AnyRow]:
-    """Return the first rows whose sizes sum up to no more than a maximum, but at least one."""
+def within(sizes: Sequence[int], *, maximum: int) -> int:
+    """Return how many, of the first, sum up to no more than a maximum; at least one."""
     total = 0
-    for count, row in enumerate(rows):
-        total += row.size
+    for count, size in enumerate(sizes):
+        total += size
         if total > maximum and count:
-            return rows[:count]
-    return rows
+            return count
+    return len(sizes)
 
 
 def _descriptor(
