@@ -118,10 +118,20 @@ class House:
             name=name.name,
         )
 
-    async def point(self, tag: str, content: bytes, name=NAMES[0]):
+    async def point(self, tag: str, content: bytes, name=NAMES[0], *, is_reversion: bool = False):
         await self.tagging.point(
-            await self.place(name), tag=TagName(tag), digest=str(Digest.of(content)), actor=NOBODY
+            await self.place(name),
+            tag=TagName(tag),
+            digest=str(Digest.of(content)),
+            actor=NOBODY,
+            is_reversion=is_reversion,
         )
+
+    async def set_time_machine(self, window: timedelta) -> None:
+        async with self.shelf.database.begin() as connection:
+            await connection.execute(
+                update(users).values(removed_tag_expiration_s=int(window.total_seconds()))
+            )
 
     async def pull(self, reference, name=NAMES[0]):
         return await self.manifests.resolve_reference(
@@ -171,10 +181,6 @@ async def open_house(
                 creator=owner,
                 actor=NOBODY,
             )
-        async with database.begin() as connection:
-            await connection.execute(
-                update(users).values(removed_tag_expiration_s=int(time_machine.total_seconds()))
-            )
     shelf = Shelf(
         database=database,
         blobs=blobs or MemoryBlobs(),
@@ -183,7 +189,7 @@ async def open_house(
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=60),
     )
-    return House(
+    house = House(
         shelf=shelf,
         clock=clock,
         manifests=Manifests(shelf=shelf, resolver=SqlTagResolver(database=database, clock=clock)),
@@ -193,3 +199,6 @@ async def open_house(
         collector=Collector(shelf=shelf),
         rooms=rooms,
     )
+    if is_new:
+        await house.set_time_machine(time_machine)
+    return house

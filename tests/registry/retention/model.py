@@ -17,6 +17,8 @@ class Content:
     blobs: frozenset[bytes] = frozenset()
     children: tuple[str, ...] = ()
     subject: str | None = None
+    lifetime: int | None = None
+    """How long a tag lives that it is pushed under: its label says so."""
 
     @property
     def digest(self) -> str:
@@ -40,17 +42,19 @@ class Repository:
     """What the database has; adopted from it after it was found to have all that it must."""
     rows: list[TagRow] = field(default_factory=list)
     holds: list[tuple[bytes, int]] = field(default_factory=list)
+    window: int = TIME_MACHINE_MS
+    """How long an ended tag can be restored."""
 
     def alive(self, tag: str, now: int) -> TagRow | None:
         rows = [row for row in self.rows if row.name == tag and not row.hidden]
         alive = [row for row in rows if row.end is None or row.end > now]
         return max(alive, key=lambda row: row.start, default=None)
 
-    def tag(self, name: str, digest: str, now: int) -> None:
+    def tag(self, name: str, digest: str, now: int, *, end: int | None = None) -> None:
         current = self.alive(name, now)
         if current is not None:
             current.end = now
-        self.rows.append(TagRow(name=name, digest=digest, start=now))
+        self.rows.append(TagRow(name=name, digest=digest, start=now, end=end))
 
     def hold_manifest(self, content: Content, now: int) -> None:
         end = None if content.subject else now + HOLD_MS
@@ -79,11 +83,10 @@ class Repository:
                 return kept
             kept = more
 
-    @staticmethod
-    def _keeps(row: TagRow, now: int) -> bool:
+    def _keeps(self, row: TagRow, now: int) -> bool:
         if row.hidden:
             return row.end > now if row.end is not None else row.start + HOLD_MS > now
-        return row.end is None or row.end + TIME_MACHINE_MS > now
+        return row.end is None or row.end + self.window > now
 
     def held_blobs(self, now: int) -> set[bytes]:
         """What pushes may count on."""

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -45,13 +46,17 @@ from hatoba.registry.retention.models import RetentionPolicy
 from hatoba.registry.retention.service import Collector
 from hatoba.sql.engine import open_database
 
-BLOBS = [b"{}", *(f"layer {number}".encode() for number in range(4))]
+# Not a whole number of ticks, as no two moments shall be near.
+SHORT_LIVED_MS = 2_702_000
+SHORT_LIVED = b'{"config": {"Labels": {"quay.expires-after": "2702s"}}}'
+BLOBS = [b"{}", SHORT_LIVED, *(f"layer {number}".encode() for number in range(4))]
 # All times are multiples of 4 s and ends lie in between, so that no two moments are near.
 TICK = timedelta(seconds=4)
 repositories_ = st.integers(0, len(NAMES) - 1)
 tags_ = st.sampled_from(["latest", "v1"])
 amounts_ = st.sampled_from([{}, {"minutes": 16}, {"minutes": 32}, {"hours": 1}, {"hours": 13}])
-layers_ = st.sets(st.sampled_from(BLOBS[1:]), max_size=2)
+layers_ = st.sets(st.sampled_from(BLOBS[2:]), max_size=2)
+configs_ = st.sampled_from([BLOBS[0], BLOBS[0], SHORT_LIVED])
 
 
 class Stopped(Exception):
@@ -146,10 +151,11 @@ class Histories(RuleBasedStateMachine):
         repository=repositories_,
         tag=tags_ | st.none(),
         layers=layers_,
+        config=configs_,
         uploads=st.sampled_from([True, True, True, False]),
     )
-    def push_image(self, repository, tag, layers, uploads):
-        return self.push_made(repository, tag, layers, uploads=uploads)
+    def push_image(self, repository, tag, layers, config, uploads):
+        return self.push_made(repository, tag, layers, config=config, uploads=uploads)
 
     @rule(
         target=contents,
@@ -174,12 +180,13 @@ class Histories(RuleBasedStateMachine):
         made = index(*(one.content for one in children.values()))
         return self.push(repository, tag, Content(content=made, children=tuple(children)))
 
-    def push_made(self, repository, tag, layers, *, subject=None, uploads=True):
-        blobs = [BLOBS[0], *sorted(layers)]
+    def push_made(self, repository, tag, layers, *, config=BLOBS[0], subject=None, uploads=True):
+        blobs = [config, *sorted(layers)]
         content = Content(
             content=image(*blobs, subject=subject and subject.content),
             blobs=frozenset(blobs),
             subject=subject and subject.digest,
+            lifetime=SHORT_LIVED_MS if config == SHORT_LIVED else None,
         )
         if uploads:
             for blob in blobs:
@@ -202,22 +209,26 @@ class Histories(RuleBasedStateMachine):
         if tag is None:
             model.hold_manifest(content, self.now)
         else:
-            model.tag(tag, content.digest, self.now)
+            end = content.lifetime and self.now + content.lifetime
+            model.tag(tag, content.digest, self.now, end=end)
         return content
 
-    @rule(repository=repositories_, tag=tags_, content=contents)
-    def point(self, repository, tag, content):
-        """Move a tag, or restore what was deleted."""
+    @rule(repository=repositories_, tag=tags_, content=contents, restores=st.booleans())
+    def point(self, repository, tag, content, restores):
+        """Move a tag, or restore what was deleted or overwritten."""
         self.tick()
         model = self.model[repository]
         current = model.alive(tag, self.now)
         try:
-            self.run(self.house.point(tag, content.content, NAMES[repository]))
+            pointing = self.house.point(
+                tag, content.content, NAMES[repository], is_reversion=restores
+            )
+            self.run(pointing)
         except ManifestUnknown:
             assert content.digest not in model.reachable(self.now)
             return
         assert content.digest in model.present
-        if current is None or current.digest != content.digest:
+        if restores or current is None or current.digest != content.digest:
             model.tag(tag, content.digest, self.now)
 
     @rule(tags=st.sets(st.tuples(repositories_, tags_), min_size=1))
@@ -293,6 +304,14 @@ class Histories(RuleBasedStateMachine):
             assert blob not in self.model[source].held_blobs(self.now)
             return
         self.model[target].holds.append((blob, self.now + HOLD_MS))
+
+    @precondition(lambda self: self.model[0].window == TIME_MACHINE_MS)
+    @rule()
+    def shorten_the_time_machine(self):
+        window = TIME_MACHINE_MS // 2
+        self.run(self.house.set_time_machine(timedelta(milliseconds=window)))
+        for model in self.model:
+            model.window = window
 
     # -- time passes, and the background process runs --
 
