@@ -82,6 +82,18 @@ def test_a_201_is_sent_after_everything_is_durable(traced) -> None:
     assert not any("synchronous_commit" in event.text for event in trace.events)
 
 
+@pytest.mark.postgres
+@pytest.mark.timeout(240)
+def test_a_directory_that_somebody_else_made_is_made_durable(traced) -> None:
+    """Whoever made it may not have come to its fsync yet; a blob in it is lost with it."""
+    stage, seen = traced
+    content = os.urandom(1000)
+    digest = digest_of(content)
+    (stage.storage / "sha256" / digest[7:9]).mkdir(parents=True)
+    push(stage, content, chunks=1)
+    seen().durable_directory(digest=digest)
+
+
 DIGEST = "sha256:" + "ab" * 32
 FILE = "7</data/uploads/u1>"
 DATABASE = "9<TCP:[127.0.0.1:4000->127.0.0.1:5432]>"

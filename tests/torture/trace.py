@@ -128,6 +128,19 @@ class Trace:
             raise OutOfOrder(f"bytes are written behind the fsync: {late[0]}")
         return _names(written, flushed, renamed, synced, commit, committed, answered)
 
+    def durable_directory(self, *, digest: str) -> None:
+        """Prove that the directory of a blob was itself durable before the COMMIT.
+
+        Raises:
+            OutOfOrder: its parent was not synchronised.
+        """
+        _, commit = self._committed(digest, before=self._answered(digest))
+        self._last(
+            "fsync of the parent directory",
+            lambda one: one.call == "fsync" and one.target.endswith("/sha256"),
+            before=commit,
+        )
+
     def durable_manifest(self, *, digest: str) -> list[str]:
         """Return the steps of the push of a manifest, in order.
 

@@ -103,10 +103,7 @@ class FileWriter(UploadWriter):
     def _commit_blocking(self, target: Path) -> None:
         with self._in_use():
             os.fsync(self._handle)
-            if not target.parent.is_dir():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                for made in (target.parent.parent, target.parent.parent.parent):
-                    _sync_directory(made)
+            self._blobs.make_directory_blocking(target.parent)
             try:
                 self._path.replace(target)
             except FileNotFoundError as error:
@@ -155,6 +152,8 @@ class FilesystemBlobs(BlobDriver):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._uploads = directory / "uploads"
+        self._durable: set[Path] = set()
+        """Directories of blobs that are known to be on disk."""
 
     @override
     @asynccontextmanager
@@ -268,6 +267,20 @@ class FilesystemBlobs(BlobDriver):
             finally:
                 os.close(handle)
         return swept
+
+    def make_directory_blocking(self, directory: Path) -> None:
+        """Make a directory of blobs, durably.
+
+        One that is there may have been made by another process, which has not come to its fsync
+        yet; one fsync of the parent is enough for all that are there before it.
+        """
+        if directory in self._durable and directory.is_dir():
+            return
+        directory.mkdir(parents=True, exist_ok=True)
+        present = set(directory.parent.iterdir())
+        for parent in (directory.parent, directory.parent.parent):
+            _sync_directory(parent)
+        self._durable |= present
 
     def _set_aside_blocking(self, digest: Digest) -> None:
         source = self.blob_path(digest)
