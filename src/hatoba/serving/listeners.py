@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from hatoba.kernel.errors import Unavailable
 from hatoba.serving.asgi import Application
+from hatoba.serving.protocol import ServingProtocol
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
@@ -105,7 +106,7 @@ def make_server(
     config = uvicorn.Config(
         application,
         interface="asgi3",
-        http="httptools",
+        http=ServingProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

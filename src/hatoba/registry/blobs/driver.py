@@ -95,6 +95,29 @@ class BlobReader(Protocol):
     def read(self, *, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `end`."""
 
+    async def parts(self, *, start: int, end: int) -> AsyncIterator["bytes | FilePart"]:
+        """Yield the same, where it saves reading as parts of a file that is open meanwhile."""
+        async for data in self.read(start=start, end=end):
+            yield data
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class FilePart:
+    """Bytes of an open file, which the kernel may send by itself; else `read` gives them."""
+
+    reader: BlobReader
+    handle: int
+    start: int
+    end: int
+
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self.handle
+
+    def read(self) -> AsyncIterator[bytes]:
+        """Yield the bytes."""
+        return self.reader.read(start=self.start, end=self.end)
+
 
 class BlobDriver(Protocol):
     """A place where blobs are kept. All drivers pass `tests/suites/blobs.py`."""

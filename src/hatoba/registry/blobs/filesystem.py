@@ -26,6 +26,7 @@ from hatoba.registry.blobs.driver import (
     BlobMissing,
     BlobReader,
     BlobStat,
+    FilePart,
     StorageUnavailable,
     UploadBusy,
     UploadMissing,
@@ -143,6 +144,14 @@ class FileReader(BlobReader):
             if not data:
                 raise StorageUnavailable(f"a blob ends at {position}, before {end}")
             position += len(data)
+            yield data
+
+    @override
+    async def parts(self, *, start: int, end: int) -> AsyncIterator[bytes | FilePart]:
+        if end - start > _INLINE_BYTES:
+            yield FilePart(reader=self, handle=self._handle, start=start, end=end)
+            return
+        async for data in self.read(start=start, end=end):
             yield data
 
 

@@ -27,6 +27,7 @@ from hatoba.registry.v2.problems import (
 from hatoba.registry.v2.routes import Action, Row, match
 from hatoba.registry.v2.services import V2Services
 from hatoba.serving.asgi import Receive, Scope, Send
+from hatoba.serving.protocol import ZERO_COPY
 
 API_VERSION: Final = ("Docker-Distribution-Api-Version", "registry/2.0")
 _BEARER: Final = "bearer "
@@ -54,7 +55,8 @@ class V2Application:
             log.exception("request failed", path=scope["path"], method=method)
             reply = problem_reply(HatobaError("internal error"))
         reply.headers = [*reply.headers, API_VERSION]
-        await reply.send(send, head=method == "HEAD")
+        sends_files = ZERO_COPY in scope.get("extensions", ())
+        await reply.send(send, head=method == "HEAD", sends_files=sends_files)
         endpoint = row.endpoint if row else "unknown"
         seconds = time.perf_counter() - started
         request_seconds(method, endpoint, reply.status).observe(seconds)

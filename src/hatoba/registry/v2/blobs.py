@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from hatoba.kernel.digests import Digest
+from hatoba.registry.blobs.driver import FilePart
 from hatoba.registry.content.models import BlobRecord
 from hatoba.registry.v2.manifests import IMMUTABLE_CACHE, is_unchanged
 from hatoba.registry.v2.messages import Headers, Reply, Request
@@ -102,7 +103,7 @@ async def _several(
 
 async def _opened(
     services: V2Services, record: BlobRecord, *, sections: Sequence[bytes | ByteRange]
-) -> AsyncGenerator[bytes]:
+) -> AsyncGenerator[bytes | FilePart]:
     """Open the blob now, so that its absence is still an error with a status.
 
     The generator is begun, so that closing it closes the blob even if nothing was read.
@@ -114,12 +115,12 @@ async def _opened(
 
 async def _stream(
     services: V2Services, record: BlobRecord, *, sections: Sequence[bytes | ByteRange]
-) -> AsyncGenerator[bytes]:
+) -> AsyncGenerator[bytes | FilePart]:
     async with services.holdings.open_blob(record) as reader:
         yield b""
         for section in sections:
             if isinstance(section, bytes):
                 yield section
                 continue
-            async for data in reader.read(start=section.start, end=section.end):
-                yield data
+            async for part in reader.parts(start=section.start, end=section.end):
+                yield part

@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl
 from hatoba.kernel.errors import InvalidInput, TooLarge
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.access.tokens import RegistryClaims
+from hatoba.registry.blobs.driver import FilePart
 from hatoba.serving.asgi import Receive, Scope, Send
+from hatoba.serving.protocol import ZERO_COPY
 
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 JSON_TYPE: Final = "application/json"
@@ -85,19 +87,22 @@ class Request:
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """An answer. `stream`, where given, replaces `body` and must yield `length` bytes."""
+    """An answer. `stream`, where given, replaces `body` and must yield `length` bytes.
+
+    A stream yields bytes, or parts of files that may go to the client without being read here.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     content_type: str | None = None
-    stream: AsyncGenerator[bytes] | None = None
+    stream: AsyncGenerator[bytes | FilePart] | None = None
     length: int | None = None
     media_type: str | None = None
     """Of the manifest that was pushed, for the metric."""
 
-    async def send(self, send: Send, *, head: bool) -> None:
-        """Send it; for HEAD the headers alone."""
+    async def send(self, send: Send, *, head: bool, sends_files: bool = False) -> None:
+        """Send it; for HEAD the headers alone. `sends_files`: the server offers zero copy."""
         length = len(self.body) if self.length is None else self.length
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
         if self.status != 204:
@@ -109,9 +114,27 @@ class Reply:
             await send({"type": "http.response.body", "body": b"" if head else self.body})
             return
         async with aclosing(self.stream) as stream:
-            async for data in stream:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            async for part in stream:
+                await _send_part(send, part, sends_files=sends_files)
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_part(send: Send, part: bytes | FilePart, *, sends_files: bool) -> None:
+    if isinstance(part, bytes):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    elif sends_files:
+        await send(
+            {
+                "type": ZERO_COPY,
+                "file": part,
+                "offset": part.start,
+                "count": part.end - part.start,
+                "more_body": True,
+            }
+        )
+    else:
+        async for data in part.read():
+            await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 def json_reply(content: JsonObject, *, status: int = 200, headers: Headers = ()) -> Reply:
