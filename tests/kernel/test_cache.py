@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hatoba.kernel.cache import TimedCache
 from hatoba.kernel.clock import FixedClock
-from hatoba.registry.content.cache import TimedCache
 
 
 def make(capacity=10, lifetime=60.0):

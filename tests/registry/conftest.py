@@ -119,6 +119,8 @@ SETTINGS: dict[str, Any] = {
     "FEATURE_USER_INITIALIZE": True,
     "BROWSER_API_CALLS_XHR_ONLY": False,
     "SUPER_USERS": ["quayadmin"],
+    # Tests let hours pass between two calls.
+    "REGISTRY_TOKEN_LIFETIME_S": 3600,
 }
 
 

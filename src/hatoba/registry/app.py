@@ -28,7 +28,12 @@ from hatoba.registry.blobs.opening import disk_of, open_blobs, written_location
 from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.configs import config_reader
 from hatoba.registry.content.holdings import Holdings
-from hatoba.registry.content.invalidation import announce_deletion, follow_deletions
+from hatoba.registry.content.invalidation import (
+    CHANGED,
+    DELETED,
+    announce_change,
+    follow_changes,
+)
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import ContentPolicy
@@ -44,17 +49,21 @@ from hatoba.registry.retention.service import Collector
 from hatoba.registry.rooms import Rooms, open_rooms
 from hatoba.registry.v2.app import V2Application
 from hatoba.registry.v2.services import V2Services, V2Settings
+from hatoba.registry.web.desk import TokenDesk
 from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
 from hatoba.sql.clock import DatabaseClock
-from hatoba.sql.engine import Database, open_database, translated
+from hatoba.sql.engine import Database, open_database
 from hatoba.sql.leases import Leases
-from hatoba.sql.prepared import prepared_pool
+from hatoba.sql.prepared import Questions, open_questions
 
 log = structlog.get_logger()
 
 FLUSH_SECONDS: Final = 2.0
 LARGEST_PAGE: Final = 100
+UNCHANGING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+QUESTION_CONNECTIONS: Final = 2
+"""Bare connections of a process for lists; more would only compete for its one CPU."""
 SQLITE_CACHE_SECONDS: Final = 5.0
 """Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
 
@@ -105,7 +114,8 @@ async def open_services(
         stack.push_async_callback(rooms.audit.flush)
         await stack.enter_async_context(_background(_flush_forever(rooms)))
         if shelf.database.is_postgresql:
-            following = follow_deletions(shelf.database, forget=shelf.caches.clear)
+            forget = {DELETED: shelf.caches.clear, CHANGED: rooms.issued.clear}
+            following = follow_changes(shelf.database, forget)
             await stack.enter_async_context(_background(following))
         yield Services(
             settings=settings,
@@ -164,8 +174,17 @@ async def _open_shelf(
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
         policy=policy,
+        questions=await _questions(stack, database),
     )
     return rooms, shelf
+
+
+async def _questions(stack: AsyncExitStack, database: Database) -> Questions | None:
+    if not database.is_postgresql:
+        return None
+    return await stack.enter_async_context(
+        open_questions(database, connections=QUESTION_CONNECTIONS)
+    )
 
 
 def _health(shelf: Shelf, rooms: Rooms, *, is_draining: Callable[[], bool]) -> Health:
@@ -195,11 +214,13 @@ def make_application(services: Services) -> Application:
 
 
 def _dispatcher(services: Services, *, v2: V2Application, rest: ASGIApp) -> Application:
-    health = services.health
+    health, desk = services.health, TokenDesk(rooms=services.rooms, rest=rest)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path.startswith("/v2/") and path != "/v2/auth":
+        if path == "/v2/auth":
+            await desk(scope, receive, send)
+        elif path.startswith("/v2/"):
             await v2(scope, receive, send)
         elif path.startswith("/health") or path == "/status":
             await health(scope, receive, send)
@@ -207,14 +228,22 @@ def _dispatcher(services: Services, *, v2: V2Application, rest: ASGIApp) -> Appl
             await _redirect(send, location=b"/v2/")
         elif path in {"/_internal_ping", "/v1/_ping", "/v1/_internal_ping"}:
             await answer(send, status=200, body=b"true")
-        elif scope["method"] == "DELETE":
-            await rest(scope, receive, send)
-            services.shelf.caches.clear()
-            await announce_deletion(services.database)
         else:
             await rest(scope, receive, send)
+            if scope["method"] not in UNCHANGING:
+                await _tell_of_change(services, was_deletion=scope["method"] == "DELETE")
 
     return dispatch
+
+
+async def _tell_of_change(services: Services, *, was_deletion: bool) -> None:
+    """Forget what a call of the API may have made untrue, here and in other processes."""
+    services.rooms.issued.clear()
+    channels = [CHANGED]
+    if was_deletion:
+        services.shelf.caches.clear()
+        channels.append(DELETED)
+    await announce_change(services.database, *channels)
 
 
 async def _redirect(send: Send, *, location: bytes) -> None:
@@ -278,9 +307,8 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
     if not database.is_postgresql:
         return SqlTagResolver(database=database, clock=clock)
     # One connection: those who wait for it are asked for together.
-    with translated():
-        pool = await stack.enter_async_context(prepared_pool(database, connections=1))
-    return PreparedTagResolver(pool=pool, clock=clock)
+    questions = await stack.enter_async_context(open_questions(database, connections=1))
+    return PreparedTagResolver(pool=questions.pool, clock=clock)
 
 
 def _collector(shelf: Shelf, settings: QuayConfig) -> Collector:

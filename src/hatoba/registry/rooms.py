@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock
+from hatoba.registry.access.issued import IssuedTokens
 from hatoba.registry.access.keys import KeyRing
 from hatoba.registry.access.service import Access
 from hatoba.registry.access.tokens import TokenIssuer, TokenVerifier
@@ -59,6 +60,7 @@ class Rooms:
     access: Access
     keys: KeyRing
     issuer: TokenIssuer
+    issued: IssuedTokens
     verifier: TokenVerifier
     repositories: Repositories
     permissions: Permissions
@@ -110,7 +112,9 @@ def open_rooms(
     users, robots = _open_users(ground), _open_robots(ground)
     applications, app_tokens = _open_applications(ground), _open_app_tokens(ground)
     keys = KeyRing(database=database, cipher=ground.cipher, clock=clock)
-    issuer = TokenIssuer(keys=keys, clock=clock)
+    issuer = TokenIssuer(
+        keys=keys, clock=clock, lifetime=timedelta(seconds=settings.registry_token_lifetime_s)
+    )
     repositories = _open_repositories(ground)
     permissions = Permissions(database=database, lookups=lookups, audit=audit)
     return Rooms(
@@ -128,6 +132,7 @@ def open_rooms(
         access=_open_access(ground),
         keys=keys,
         issuer=issuer,
+        issued=IssuedTokens(clock=clock, lifetime_seconds=settings.registry_token_reuse_s),
         verifier=_open_verifier(ground, keys),
         repositories=repositories,
         permissions=permissions,

@@ -1,27 +1,47 @@
-"""A small pool of bare asyncpg connections, for the few statements that most requests ask.
+"""Bare asyncpg connections, for the few statements that most requests ask.
 
 SQLAlchemy costs several times what such a statement does. Connections come back as they are:
 nothing that is asked here leaves a trace in a session, so the reset between two uses, a round
-trip of its own, is left out. Whoever needs a transaction with rules uses `Database.begin`.
+trip of its own, is left out. Whoever needs a transaction uses `Database.begin`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 
-from hatoba.sql.engine import Database
+from hatoba.sql.engine import Database, translated
 
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Questions:
+    """Asks prepared statements; as many at once as there are connections, the others wait."""
+
+    pool: "asyncpg.Pool[Any]"
+
+    async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
+        """Return the rows of a statement, which changes nothing.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        with translated():
+            rows: Sequence[asyncpg.Record] = await self.pool.fetch(statement, *values)
+        return rows
+
+
 @asynccontextmanager
-async def prepared_pool(
-    database: Database, *, connections: int
-) -> AsyncIterator["asyncpg.Pool[Any]"]:
-    """Open a pool upon a PostgreSQL database; callers translate what it raises."""
+async def open_questions(database: Database, *, connections: int) -> AsyncIterator[Questions]:
+    """Connect to a PostgreSQL database.
+
+    Raises:
+        DatabaseUnavailable: the server does not answer.
+    """
     pool = asyncpg.create_pool(
         **database.asyncpg_arguments(),
         min_size=1,
@@ -31,8 +51,12 @@ async def prepared_pool(
         init=_settle,
         reset=_keep,
     )
-    async with pool:
-        yield pool
+    with translated():
+        await pool
+    try:
+        yield Questions(pool=pool)
+    finally:
+        await pool.close()
 
 
 async def _settle(connection: "asyncpg.Connection[Any]") -> None:

@@ -10,11 +10,16 @@ from tests.registry.content.conftest import NAME, Room
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
+from hatoba.registry.access import store as access_store
+from hatoba.registry.audit.models import NOBODY
+from hatoba.registry.content.catalog import Catalog, Reach
+from hatoba.registry.content.errors import RepositoryUnknown
+from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.resolver import PreparedTagResolver
 from hatoba.registry.db.tables.tags import tags
 from hatoba.sql.engine import DatabaseUnavailable
-from hatoba.sql.prepared import prepared_pool
+from hatoba.sql.prepared import open_questions
 
 pytestmark = pytest.mark.anyio
 
@@ -37,12 +42,17 @@ async def asking(room: Room, asked: Asked):
     if not database.is_postgresql:
         yield room
         return
-    async with prepared_pool(database, connections=1) as pool:
-        async with pool.acquire() as connection:
+    async with open_questions(database, connections=1) as questions:
+        async with questions.pool.acquire() as connection:
             connection.add_query_logger(asked.by_asyncpg)
-        resolver = PreparedTagResolver(pool=pool, clock=room.clock)
-        manifests = Manifests(shelf=room.shelf, resolver=resolver)
-        yield dataclasses.replace(room, manifests=manifests)
+        shelf = dataclasses.replace(room.shelf, questions=questions)
+        resolver = PreparedTagResolver(pool=questions.pool, clock=room.clock)
+        yield dataclasses.replace(
+            room,
+            shelf=shelf,
+            manifests=Manifests(shelf=shelf, resolver=resolver),
+            listings=Listings(shelf=shelf),
+        )
 
 
 async def test_a_known_digest_asks_nothing(room) -> None:
@@ -78,12 +88,102 @@ async def test_a_tag_asks_one_question(room) -> None:
     assert len(asked) == 1
 
 
+async def test_a_page_of_tags_asks_one_question_and_is_the_same_everywhere(room) -> None:
+    asked = Asked()
+    async with asking(room, asked) as watched:
+        content = await watched.image()
+        for number in range(5):
+            await watched.push(f"v{number}", content)
+        await watched.push(Digest.of(content), content)
+        # The first question of a connection also learns of the types of its answer.
+        await watched.listings.list_tags(NAME, after="v0", limit=3)
+        asked.clear()
+        page = await watched.listings.list_tags(NAME, after="v0", limit=3)
+        questions = len(asked)
+        last = await watched.listings.list_tags(NAME, after="v3", limit=3)
+        none = await watched.listings.list_tags(NAME, after=None, limit=0)
+        with pytest.raises(RepositoryUnknown):
+            await watched.listings.list_tags(
+                RepositoryName.parse("someone/other"), after=None, limit=3
+            )
+    assert (page.items, page.has_more) == (["v1", "v2", "v3"], True)
+    assert (last.items, last.has_more) == (["v4"], False)
+    assert (list(none.items), none.has_more) == ([], False)
+    assert questions == (1 if room.shelf.database.is_postgresql else 2)
+
+
+@pytest.mark.parametrize("shows_public", [True, False])
+async def test_the_catalog_is_the_same_by_either_way_of_asking(room, shows_public) -> None:
+    accounts = await fill_catalog(room)
+
+    async def reach(account_id: int) -> Reach:
+        async with room.shelf.database.read() as connection:
+            found = await access_store.reach_of(connection, account_id=account_id)
+        return Reach(namespaces=found.administered, repositories=found.repositories)
+
+    async with asking(room, Asked()) as watched:
+        ways = [
+            Catalog(shelf=shelf, reach=reach, shows_public=shows_public)
+            for shelf in (room.shelf, watched.shelf)
+        ]
+        for account_id in (None, *accounts):
+            seen = [await read_catalog(way, account_id) for way in ways]
+            assert seen[0] == seen[1] == sorted(seen[0], key=lambda name: name.split("/"))
+            if account_id is None:
+                assert seen[0] == (["public/shown"] if shows_public else [])
+
+
+async def read_catalog(catalog: Catalog, account_id: int | None) -> list[str]:
+    """Read it by pages of two."""
+    names: list[str] = []
+    after = None
+    while True:
+        page = await catalog.list_repositories(account_id=account_id, after=after, limit=2)
+        names += page.items
+        if not page.has_more:
+            return names
+        after = page.items[-1]
+
+
+async def fill_catalog(room: Room) -> list[int]:
+    """Make repositories that are seen for every reason; return accounts that see different ones."""
+    rooms = room.rooms
+    people = {
+        name: await rooms.users.create(
+            username=name, password=None, email=f"{name}@example.com", actor=NOBODY
+        )
+        for name in ("public", "reader", "owner")
+    }
+    group = await rooms.organizations.create(
+        name="group", email=None, owner=people["owner"], actor=NOBODY
+    )
+    made = {}
+    for namespace, name, is_public in (
+        (people["public"], "shown", True),
+        (people["public"], "hidden", False),
+        (people["reader"], "own", False),
+        (group, "a", False),
+        (group, "b", False),
+        (group, "b-c", False),
+    ):
+        made[name] = await rooms.repositories.create(
+            namespace=namespace,
+            name=name,
+            is_public=is_public,
+            description=None,
+            creator=people["owner"],
+            actor=NOBODY,
+        )
+    await rooms.permissions.set_user(made["hidden"], username="reader", role="read", actor=NOBODY)
+    return [account.id for account in people.values()]
+
+
 @pytest.fixture
 async def resolver(room):
     if not room.shelf.database.is_postgresql:
         pytest.skip("SQLite resolves tags one by one")
-    async with prepared_pool(room.shelf.database, connections=1) as pool:
-        yield PreparedTagResolver(pool=pool, clock=room.clock)
+    async with open_questions(room.shelf.database, connections=1) as questions:
+        yield PreparedTagResolver(pool=questions.pool, clock=room.clock)
 
 
 async def test_tags_that_wait_together_are_asked_for_together(room, resolver) -> None:

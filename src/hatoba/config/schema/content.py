@@ -72,6 +72,12 @@ class ContentSettings(Group):
     """Seconds that blobs of an unfinished push are protected."""
     registry_jwt_auth_max_fresh_s: int = Field(default=3660, ge=60)
     """Seconds that a registry token may be valid for."""
+    registry_token_lifetime_s: int = Field(default=300, ge=60, le=3600)
+    """Seconds that a registry token is issued for: how long a permission that was taken away can
+    still be used, but for 30 seconds that clocks may differ by."""
+    registry_token_reuse_s: int = Field(default=60, ge=0, le=300)
+    """Seconds that the same question for a token is answered with the same token; a change over
+    the API ends them at once."""
 
     @property
     def maximum_layer_bytes(self) -> int:

@@ -22,7 +22,8 @@ from hatoba.sql.engine import Database
 SERVICE: Final = "quay"
 KEY_BITS: Final = 2048
 SIGNING_PERIOD: Final = timedelta(hours=24)
-TOKEN_LIFETIME: Final = timedelta(hours=1)
+LONGEST_LIFETIME: Final = timedelta(hours=1)
+"""Of a token: its key is known until then."""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 UNKNOWN_KEY_PAUSE_SECONDS: Final = 0.25
 """Between two looks for unknown keys: forged tokens must not become load on the database."""
@@ -114,7 +115,7 @@ class KeyRing:
                 public={**key.as_dict(private=False), "kid": kid},
                 service=SERVICE,
                 created=now,
-                expires=stored.sign_until + TOKEN_LIFETIME + CLOCK_SKEW,
+                expires=stored.sign_until + LONGEST_LIFETIME + CLOCK_SKEW,
             )
         log.info("signing key made", kid=kid)
         return stored

@@ -8,6 +8,7 @@ that warm requests cost neither arithmetic nor SQL.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from joserfc import jwt
@@ -17,7 +18,7 @@ from joserfc.jws import extract_compact
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.access.errors import InvalidRegistryToken
-from hatoba.registry.access.keys import SERVICE, TOKEN_LIFETIME, KeyRing
+from hatoba.registry.access.keys import SERVICE, KeyRing
 from hatoba.registry.access.models import Identity
 
 ALGORITHM: Final = "RS256"
@@ -65,11 +66,21 @@ class TokenIssuer:
 
     keys: KeyRing
     clock: Clock
+    lifetime: timedelta
+    """REGISTRY_TOKEN_LIFETIME_S."""
 
     async def issue(
-        self, identity: Identity, *, audience: str | None, grants: Sequence[Grant]
+        self,
+        identity: Identity,
+        *,
+        audience: str | None,
+        grants: Sequence[Grant],
+        lifetime: timedelta | None = None,
     ) -> str:
-        """Return a signed token that grants these actions for an hour."""
+        """Return a signed token that grants these actions for the usual lifetime or another one.
+
+        No lifetime may be longer than LONGEST_LIFETIME, after which keys are forgotten.
+        """
         key = await self.keys.signing_key()
         now = int(self.clock.now().timestamp())
         claims = {
@@ -77,7 +88,7 @@ class TokenIssuer:
             "aud": audience,
             "nbf": now,
             "iat": now,
-            "exp": now + int(TOKEN_LIFETIME.total_seconds()),
+            "exp": now + int((lifetime or self.lifetime).total_seconds()),
             "sub": _subject(identity),
             "access": [
                 {"type": "repository", "name": grant.name, "actions": list(grant.actions)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName
-from hatoba.registry.content import store, store_blobs
+from hatoba.registry.content import pages, store, store_blobs
 from hatoba.registry.content.models import Page
 from hatoba.registry.content.shelf import Shelf
 
@@ -33,12 +33,24 @@ class Catalog:
         """Return `namespace/name` of what an account may see, beginning after `after`."""
         if limit == 0 or (account_id is None and not self.shows_public):
             return Page(items=(), has_more=False)
+        names = await self._names(account_id=account_id, after=after, limit=limit + 1)
+        return Page(items=names[:limit], has_more=len(names) > limit)
+
+    async def _names(self, *, account_id: int | None, after: str | None, limit: int) -> list[str]:
+        if self.shelf.questions is not None:
+            return await pages.visible_repositories(
+                self.shelf,
+                account_id=account_id,
+                shows_public=self.shows_public,
+                after=after,
+                limit=limit,
+            )
         reach = Reach(namespaces=(), repositories=())
         if account_id is not None:
             reach = await self.reach(account_id)
         own = () if account_id is None else (account_id,)
         async with self.shelf.database.read() as connection:
-            names = await store.repository_names(
+            return await store.repository_names(
                 connection,
                 namespaces=[*own, *reach.namespaces],
                 repository_ids=list(reach.repositories),
@@ -46,9 +58,8 @@ class Catalog:
                     self.shelf.lookups.id("visibility", "public") if self.shows_public else None
                 ),
                 after=after,
-                limit=limit + 1,
+                limit=limit,
             )
-        return Page(items=names[:limit], has_more=len(names) > limit)
 
     async def find_holder(
         self, digest: Digest, *, account_id: int | None, among: Sequence[RepositoryName]

@@ -8,7 +8,7 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.json import JsonObject
 from hatoba.kernel.names import RepositoryName
 from hatoba.oci.descriptors import describe
-from hatoba.registry.content import store
+from hatoba.registry.content import pages, store
 from hatoba.registry.content.errors import RepositoryUnknown
 from hatoba.registry.content.models import Page
 from hatoba.registry.content.shelf import Shelf
@@ -34,20 +34,10 @@ class Listings:
         Raises:
             RepositoryUnknown: no such repository.
         """
-        async with self.shelf.database.read() as connection:
-            repository = await store.find_repository(connection, name)
-            if repository is None:
-                raise RepositoryUnknown("repository not found")
-            if limit == 0:
-                return Page(items=(), has_more=False)
-            names = await store.tag_names(
-                connection,
-                repository_id=repository.id,
-                after=after,
-                limit=limit + 1,
-                now_ms=self.shelf.now_ms(),
-            )
-        return Page(items=names[:limit], has_more=len(names) > limit)
+        names = await pages.tag_names(self.shelf, name, after=after, limit=limit + 1)
+        if names is None:
+            raise RepositoryUnknown("repository not found")
+        return Page(items=names[:limit], has_more=limit > 0 and len(names) > limit)
 
     async def list_referrers(
         self,

@@ -25,11 +25,11 @@ SELECT asked.number, found.*
        AS asked(namespace, name, tag, number)
  CROSS JOIN LATERAL (
        SELECT r.id, r.namespace_user_id, r.state, m.digest
-         FROM "user" u
-         JOIN repository r ON r.namespace_user_id = u.id
+         FROM repository r
          JOIN tag t ON t.repository_id = r.id
          JOIN manifest m ON m.id = t.manifest_id
-        WHERE u.username = asked.namespace AND r.name = asked.name AND r.state <> 3
+        WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = asked.namespace)
+          AND r.name = asked.name AND r.state <> 3
           AND t.name = asked.tag AND NOT t.hidden
           AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $4)
         ORDER BY t.lifetime_start_ms DESC

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hatoba.kernel.cache import TimedCache
 from hatoba.kernel.clock import Clock, milliseconds
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.json import JsonObject
@@ -9,7 +10,6 @@ from hatoba.kernel.names import RepositoryName
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.blobs.driver import BlobDriver
-from hatoba.registry.content.cache import TimedCache
 from hatoba.registry.content.models import (
     BlobRecord,
     Caller,
@@ -19,6 +19,7 @@ from hatoba.registry.content.models import (
 )
 from hatoba.registry.db.lookups import Lookups
 from hatoba.sql.engine import Database
+from hatoba.sql.prepared import Questions
 
 MANIFEST_CACHE_BYTES = 32 << 20
 BLOB_CACHE_ENTRIES = 50_000
@@ -69,6 +70,8 @@ class Shelf:
     clock: Clock
     caches: Caches
     policy: ContentPolicy = field(default_factory=ContentPolicy)
+    questions: Questions | None = None
+    """Asks PostgreSQL what is asked often; SQLite has none."""
 
     def now_ms(self) -> int:
         """Return the present moment as tag rows write it."""

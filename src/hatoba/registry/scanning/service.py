@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from hatoba.kernel.clock import Clock
+from hatoba.registry.access.keys import LONGEST_LIFETIME
 from hatoba.registry.access.models import Identity
 from hatoba.registry.access.tokens import Grant, TokenIssuer
 from hatoba.registry.db.lookups import Lookups
@@ -136,7 +137,11 @@ class Scanning:
     async def _ask(self, candidate: IndexCandidate, layers: list[str]) -> IndexResult:
         name = f"{candidate.namespace}/{candidate.repository}"
         token = await self.issuer.issue(
-            Identity(), audience=self.audience, grants=[Grant(name=name, actions=("pull",))]
+            Identity(),
+            audience=self.audience,
+            grants=[Grant(name=name, actions=("pull",))],
+            # The scanner fetches layers when their turn comes.
+            lifetime=LONGEST_LIFETIME,
         )
         return await self.scanner.index(
             digest=candidate.digest,

@@ -5,6 +5,7 @@ permitted is not an error but a token with fewer actions; a push into a reposito
 exist creates it, where the caller may.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.errors import InvalidInput, Unauthenticated, Unavailable, Unsupported
-from hatoba.registry.access.models import Identity, Role
+from hatoba.registry.access.issued import IssuedToken
+from hatoba.registry.access.models import ANONYMOUS, Identity, Role
 from hatoba.registry.access.scopes import Scope
 from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.access.tokens import Grant
@@ -32,6 +34,8 @@ from hatoba.registry.repositories.errors import RepositoryExists
 from hatoba.registry.repositories.models import Repository
 from hatoba.registry.repositories.policy import check_repository_name
 from hatoba.registry.rooms import Rooms
+from hatoba.registry.v2.messages import JSON_TYPE
+from hatoba.registry.web.desk import question_of
 from hatoba.registry.web.identify import client_address, identity_of, parse_basic
 
 _SCOPE = re.compile(
@@ -113,6 +117,7 @@ def parse_scope(text: str, *, rooms: Rooms) -> WantedScope | None:
 async def issue_token(request: Request) -> Response:
     """Answer GET /v2/auth."""
     rooms: Rooms = request.app.state.rooms
+    generation = rooms.issued.generation
     try:
         identity, grants = await _decide(request, rooms)
         audience = request.query_params.get("service")
@@ -126,7 +131,12 @@ async def issue_token(request: Request) -> Response:
         wait = error.retry_after_seconds
         headers = {} if wait is None else {"Retry-After": str(wait)}
         return JSONResponse(body, status_code=status, headers=headers)
-    return JSONResponse({"token": token})
+    issued = IssuedToken(
+        body=json.dumps({"token": token}, separators=(",", ":")).encode(),
+        login=_login(request, rooms, identity),
+    )
+    rooms.issued.put(question_of(request.scope), issued, generation=generation)
+    return Response(issued.body, media_type=JSON_TYPE)
 
 
 async def _decide(request: Request, rooms: Rooms) -> tuple[Identity, list[Grant]]:
@@ -150,21 +160,26 @@ async def _identify(request: Request, rooms: Rooms, header: str | None) -> Ident
     username, password = parse_basic(header)
     recognised = await rooms.credentials.check_basic(username=username, password=password)
     identity = identity_of(recognised, ip=ip)
-    if rooms.settings.action_log_audit_logins:
-        metadata = {
-            "kind": recognised.kind,
+    login = _login(request, rooms, identity)
+    if login is not None:
+        rooms.audit.remember(login)
+    return identity
+
+
+def _login(request: Request, rooms: Rooms, identity: Identity) -> Entry | None:
+    """Return the audit row of a login, if there is to be one."""
+    if identity.credential == ANONYMOUS.credential or not rooms.settings.action_log_audit_logins:
+        return None
+    return Entry(
+        kind="login_success",
+        actor=identity.actor,
+        namespace_id=identity.actor.account_id,
+        metadata={
+            "kind": identity.credential,
             "type": "v2auth",
             "useragent": request.headers.get("user-agent", "")[:255],
-        }
-        rooms.audit.remember(
-            Entry(
-                kind="login_success",
-                actor=identity.actor,
-                namespace_id=None if recognised.account is None else recognised.account.id,
-                metadata=metadata,
-            )
-        )
-    return identity
+        },
+    )
 
 
 async def _grant(rooms: Rooms, identity: Identity, wanted: WantedScope) -> Grant:

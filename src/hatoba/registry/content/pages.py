@@ -1,0 +1,84 @@
+"""Pages of names, each by one question: tags of a repository, repositories of the catalog.
+
+Called by `listings` and `catalog`. On PostgreSQL the question is a prepared statement that walks
+an index from where the page begins, so that a page costs the same in a repository of ten tags and
+of a million; SQLite asks the functions of `store`.
+"""
+
+from typing import Final
+
+from hatoba.kernel.names import RepositoryName
+from hatoba.registry.content import store
+from hatoba.registry.content.shelf import Shelf
+
+_TAGS: Final = """
+SELECT ARRAY(
+       SELECT DISTINCT t.name
+         FROM tag t
+        WHERE t.repository_id = r.id AND t.name > $3
+          AND NOT t.hidden AND t.manifest_id IS NOT NULL
+          AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $5)
+        ORDER BY t.name
+        LIMIT $4) AS names
+  FROM repository r
+ WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = $1)
+   AND r.name = $2 AND r.state <> 3
+"""
+
+_REPOSITORIES: Final = """
+SELECT u.username || '/' || found.name AS name
+  FROM "user" u
+ CROSS JOIN LATERAL (
+       SELECT r.name
+         FROM repository r
+        WHERE r.namespace_user_id = u.id AND r.state <> 3
+          AND (u.username > $3 OR r.name > $4)
+          AND (r.visibility_id = $2
+               OR u.id = $1
+               OR u.id IN (SELECT t.organization_id
+                             FROM teammember m
+                             JOIN team t ON t.id = m.team_id
+                             JOIN teamrole o ON o.id = t.role_id
+                            WHERE m.user_id = $1 AND o.name = 'admin')
+               OR r.id IN (SELECT repository_id FROM repositorypermission WHERE user_id = $1
+                           UNION ALL
+                           SELECT p.repository_id
+                             FROM teammember m
+                             JOIN repositorypermission p ON p.team_id = m.team_id
+                            WHERE m.user_id = $1))
+        ORDER BY r.name
+        LIMIT $5) found
+ WHERE u.username >= $3 AND u.enabled
+ ORDER BY u.username, found.name
+ LIMIT $5
+"""
+
+
+async def tag_names(
+    shelf: Shelf, name: RepositoryName, *, after: str | None, limit: int
+) -> list[str] | None:
+    """Return names of living tags in order; None where there is no such repository."""
+    now_ms = shelf.now_ms()
+    if shelf.questions is not None:
+        rows = await shelf.questions.ask(
+            _TAGS, name.namespace, name.name, after or "", limit, now_ms
+        )
+        return list(rows[0]["names"]) if rows else None
+    async with shelf.database.read() as connection:
+        repository = await store.find_repository(connection, name)
+        if repository is None:
+            return None
+        return await store.tag_names(
+            connection, repository_id=repository.id, after=after, limit=limit, now_ms=now_ms
+        )
+
+
+async def visible_repositories(
+    shelf: Shelf, *, account_id: int | None, shows_public: bool, after: str | None, limit: int
+) -> list[str]:
+    """Return `namespace/name` of what an account may see, on PostgreSQL."""
+    assert shelf.questions is not None
+    namespace, _, name = (after or "").partition("/")
+    visibility = shelf.lookups.id("visibility", "public") if shows_public else None
+    rows = await shelf.questions.ask(_REPOSITORIES, account_id, visibility, namespace, name, limit)
+    return [row["name"] for row in rows]
