@@ -4,6 +4,7 @@ import pytest
 from tests.operator.builders import NAME, NAMESPACE
 
 from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, SECRETS
+from hatoba.kernel.errors import InvalidInput
 from hatoba.operator.names import COMPONENT_ORDER
 
 pytestmark = pytest.mark.anyio
@@ -23,11 +24,6 @@ async def blocked(world):
 
 
 CASES = {
-    "an unknown component kind": (
-        {},
-        [{"kind": "carrier-pigeon", "managed": True}],
-        "unknown component kind `carrier-pigeon` in spec.components",
-    ),
     "a managed database with its own address": (
         {"DB_URI": "postgresql://elsewhere/db"},
         None,
@@ -110,7 +106,7 @@ async def test_a_refused_change_leaves_the_running_registry_alone(world):
     listing = await world.objects.list(DEPLOYMENTS, NAMESPACE)
     before = [(obj["metadata"]["name"], obj["metadata"]["generation"]) for obj in listing.items]
     secrets = await world.names(SECRETS)
-    entries = [{"kind": kind, "managed": True} for kind in (*COMPONENT_ORDER, "carrier-pigeon")]
+    entries = [{"kind": kind, "managed": kind != "postgres"} for kind in COMPONENT_ORDER]
     await world.update_spec({"components": entries})
     reason, _ = await blocked(world)
     assert reason == "ConfigInvalid"
@@ -132,3 +128,25 @@ async def test_a_refusal_is_an_event_that_warns(world):
     found = [e for e in listing.items if e["reason"] == "ConfigInvalid"]
     assert [event["type"] for event in found] == ["Warning"]
     assert found[0]["involvedObject"]["name"] == NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        (
+            NAME,
+            {"components": [{"kind": "carrier-pigeon", "managed": True}]},
+            'spec.components[0].kind: Unsupported value: "carrier-pigeon"',
+        ),
+        ("n" * 44, {}, "the name is longer than 43 characters"),
+        (NAME, {"components": [{"kind": "clair"}]}, "spec.components[0].managed: Required value"),
+    ],
+)
+async def test_the_cluster_refuses_what_could_never_be_rolled_out(world, name, spec, message):
+    with pytest.raises(InvalidInput) as refused:
+        await world.create_registry(spec, name=name)
+    assert message in refused.value.message
+
+
+async def test_the_longest_name_is_accepted(world):
+    await world.create_registry(name="n" * 43)

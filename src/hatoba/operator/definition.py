@@ -6,6 +6,7 @@
 import sys
 
 import yaml
+from typing_extensions import override
 
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
@@ -17,6 +18,13 @@ _COLUMNS = (
     ("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
+_RULES = (
+    (
+        f"size(self.metadata.name) <= {names.MAXIMUM_NAME_LENGTH}",
+        f"the name is longer than {names.MAXIMUM_NAME_LENGTH} characters",
+    ),
+)
+"""What one member's schema cannot say, in CEL."""
 
 
 def definition() -> JsonObject:
@@ -28,6 +36,9 @@ def definition() -> JsonObject:
         "kind": {"type": "string"},
         "metadata": {"type": "object"},
     }
+    structural["x-kubernetes-validations"] = [
+        {"rule": rule, "message": message} for rule, message in _RULES
+    ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -85,9 +96,17 @@ def _part(key: str, value: JsonValue, definitions: JsonObject) -> JsonValue:
     return value
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: people read this file."""
+
+    @override
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def main() -> None:
     """Print the definition as YAML."""
-    text = yaml.safe_dump(definition(), sort_keys=False, width=100)
+    text = yaml.dump(definition(), Dumper=_Plain, sort_keys=False, width=100)
     sys.stdout.write("# Generated from hatoba.operator.types; do not edit.\n" + text)
 
 

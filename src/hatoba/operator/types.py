@@ -1,10 +1,24 @@
 """The QuayRegistry resource, as its users see it; the CRD in deploy/ is generated from this.
 
-Wire names are copied bit for bit from `quay.redhat.com/v1`. `kind` is a free string, as in 3.6.0:
-an unknown one is answered by a condition that says so.
+Wire names are copied bit for bit from `quay.redhat.com/v1`. The cluster itself refuses what could
+never be rolled out; under an older definition the operator answers it with a condition.
 """
 
+from typing import Literal, TypeAlias
+
 from pydantic import BaseModel, ConfigDict, Field
+
+ComponentKind: TypeAlias = Literal[
+    "postgres",
+    "clair",
+    "redis",
+    "horizontalpodautoscaler",
+    "objectstorage",
+    "route",
+    "mirror",
+    "monitoring",
+    "tls",
+]
 
 
 class _Wire(BaseModel):
@@ -14,9 +28,8 @@ class _Wire(BaseModel):
 class ComponentEntry(_Wire):
     """One capability of the registry, and whose job it is."""
 
-    kind: str
-    """One of postgres, clair, redis, horizontalpodautoscaler, objectstorage, route, mirror,
-    monitoring, tls."""
+    kind: ComponentKind
+    """Which capability it is."""
     managed: bool
     """Whether the operator runs this component. False: the configuration bundle says where it is,
     or the registry does without."""
@@ -38,8 +51,8 @@ class Condition(_Wire):
 
     type: str | None = None
     """What is observed."""
-    status: str | None = None
-    """True, False or Unknown."""
+    status: Literal["True", "False", "Unknown"] | None = None
+    """Whether it is so."""
     reason: str | None = None
     """One word on why."""
     message: str | None = None
