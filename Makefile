@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench
+.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench image bundle test-image
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -53,8 +53,12 @@ down: ## Stop everything (PURGE=1 removes its state)
 	@if [ -x $(BIN)/hatoba ]; then $(BIN)/hatoba down $(if $(PURGE),--purge); else echo "Nothing is installed here, nothing runs."; fi
 
 test: packages-test install-dev ## All tests
-	@$(BIN)/python -m pytest -n 2 -m "not cluster"
+	@$(BIN)/python -m pytest -n 2 -m "not cluster and not image"
 	@$(BIN)/python -m pytest -m cluster -p no:randomly
+
+test-image: packages-test install-dev ## Build the image on a base made by debootstrap and run it (as root)
+	@deploy/install-packages debootstrap runc
+	@$(BIN)/python -m pytest -m image -p no:randomly -s tests/image
 
 torture: packages-test install-dev ## Faults at random instants, for SECONDS=600 (SEED=... repeats the dice)
 	@HATOBA_TORTURE_SECONDS=$(or $(SECONDS),600) HATOBA_TORTURE_SEED=$(or $(SEED),$(shell date +%s)) \
@@ -62,6 +66,13 @@ torture: packages-test install-dev ## Faults at random instants, for SECONDS=600
 
 bench: packages-bench install ## Measure beside docker-registry (QUICK=1: in three minutes; ONLY=manifest,blob: some rows)
 	@$(BIN)/python -m bench --plan $(if $(QUICK),quick,full) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--output bench/results.md)
+
+image: install-dev ## Build the image (BASE=an image with Python 3.11 or later, TAG=hatoba:0.1.0)
+	@deploy/build-image "$(BASE)" "$(or $(TAG),hatoba:0.1.0)"
+
+bundle: install-dev ## Write deploy/crd and deploy/bundle anew
+	@$(BIN)/python -m hatoba.operator.definition > deploy/crd/.new && mv deploy/crd/.new deploy/crd/quayregistries.yaml
+	@$(BIN)/python tools/olm_bundle.py
 
 check: install-dev ## Format, lint, types, import contracts
 	@$(BIN)/ruff format --check -q src bench tests requirements
