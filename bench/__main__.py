@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from bench.machine import facts
 from bench.model import BenchmarkFailed
 from bench.plan import PLANS, Plan
 from bench.report import one_line, page
-from bench.rows import ContestResult, Context, Failure, Results, Row, TrialResult
+from bench.rows import Context, Results, Row
 from bench.runner import run_rows
 from bench.servers.ours import running_ours
 from bench.servers.peer import running_peer
@@ -58,13 +58,15 @@ def main(
             return
         try:
             about = facts(plan=plan, directory=place, clock=SystemClock())
-            results = measure(rows, plan=plan, directory=place)
+
+            def keep(results: Results) -> None:
+                if output is not None:
+                    output.write_text(page(results, facts=about))
+
+            results = measure(rows, plan=plan, directory=place, keep=keep)
         except BenchmarkFailed as error:
             raise click.ClickException(str(error)) from error
-    text = page(results, facts=about)
-    click.echo(f"\n{text}")
-    if output is not None:
-        output.write_text(text)
+    click.echo(f"\n{page(results, facts=about)}")
     sys.exit(1 if check and not results.floors_hold else 0)
 
 
@@ -76,16 +78,23 @@ def select(plan: Plan, directory: Path, *, only: str) -> list[Row]:
     return [row for row in rows if not words or any(word in row.key for word in words)]
 
 
-def measure(rows: Sequence[Row], *, plan: Plan, directory: Path) -> Results:
-    """Start both sides and run the rows."""
+def measure(
+    rows: Sequence[Row],
+    *,
+    plan: Plan,
+    directory: Path,
+    keep: Callable[[Results], None] = lambda _: None,
+) -> Results:
+    """Start both sides and run the rows; `keep` gets what there is after each of them."""
+    results = Results()
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(running_ours(directory / "hatoba"))
         peer = stack.enter_context(running_peer(directory / "peer"))
-        return run_rows(rows, ours=ours, peer=peer, plan=plan, tell=_tell)
-
-
-def _tell(item: ContestResult | TrialResult | Failure, seconds: float) -> None:
-    click.echo(f"[{seconds:.0f} s] {one_line(item)}")
+        for item, seconds in run_rows(rows, ours=ours, peer=peer, plan=plan):
+            click.echo(f"[{seconds:.0f} s] {one_line(item)}")
+            results.items.append(item)
+            keep(results)
+    return results
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.model import Figures, Verdict
-from bench.rows import ContestResult, Failure, Results, TrialResult
+from bench.rows import ContestResult, Failure, Item, Results, TrialResult
 
 CLIENT_BOUND: Final = 0.85
 """A client that is busier than this share of a CPU may be what limits the rate."""
@@ -71,7 +71,7 @@ def page(results: Results, *, facts: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def one_line(item: ContestResult | TrialResult | Failure) -> str:
+def one_line(item: Item) -> str:
     """Return what is printed as soon as a row is done."""
     match item:
         case ContestResult():

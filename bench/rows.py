@@ -88,11 +88,14 @@ class Failure:
     reason: str
 
 
+Item = ContestResult | TrialResult | Failure
+
+
 @dataclass(slots=True, kw_only=True)
 class Results:
     """Everything that has been measured, in the order of the rows."""
 
-    items: list[ContestResult | TrialResult | Failure] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
 
     @property
     def floors_hold(self) -> bool:
@@ -100,7 +103,7 @@ class Results:
         return all(_holds(item) for item in self.items)
 
 
-def _holds(item: ContestResult | TrialResult | Failure) -> bool:
+def _holds(item: Item) -> bool:
     match item:
         case ContestResult():
             return all(verdict.holds for verdict in item.verdicts)

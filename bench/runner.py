@@ -1,14 +1,14 @@
 """Drives the sides through the rows: in turn, round by round, with the CPU time of each window."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bench.model import BenchmarkFailed, Figures, Sample, figures, judge
 from bench.plan import MIB, Plan
 from bench.processes import cpu_seconds, memory
-from bench.rows import Contest, ContestResult, Failure, Results, Row, Trial, TrialResult
+from bench.rows import Contest, ContestResult, Failure, Item, Row, Trial, TrialResult
 from bench.servers.ours import Ours
 from bench.servers.peer import Peer
 from bench.servers.side import Side
@@ -36,30 +36,22 @@ class _Account:
 
 
 def run_rows(
-    rows: Sequence[Row],
-    *,
-    ours: Ours,
-    peer: Peer,
-    plan: Plan,
-    tell: Callable[[ContestResult | TrialResult | Failure, float], None],
-) -> Results:
-    """Run all rows; one that cannot be measured is told as such and does not stop the others.
+    rows: Sequence[Row], *, ours: Ours, peer: Peer, plan: Plan
+) -> Iterator[tuple[Item, float]]:
+    """Run all rows; yield each result with the seconds that it took.
 
-    `tell` gets each result at once, with the seconds that it took.
+    A row that cannot be measured is told as such and does not stop the others.
     """
-    results = Results()
     for row in rows:
         started = time.monotonic()
         try:
             item = _run(row, ours=ours, peer=peer, plan=plan)
         except BenchmarkFailed as error:
             item = Failure(key=row.key, reason=str(error))
-        results.items.append(item)
-        tell(item, time.monotonic() - started)
-    return results
+        yield item, time.monotonic() - started
 
 
-def _run(row: Row, *, ours: Ours, peer: Peer, plan: Plan) -> ContestResult | TrialResult | Failure:
+def _run(row: Row, *, ours: Ours, peer: Peer, plan: Plan) -> Item:
     match row:
         case Contest():
             return run_contest(row, ours=ours, peer=peer, plan=plan)

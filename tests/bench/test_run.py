@@ -25,7 +25,15 @@ def results(tmp_path_factory):
     directory = tmp_path_factory.mktemp("bench")
     for path in (directory, *directory.parents[:2]):
         path.chmod(0o755)
-    return measure(select(TINY, directory, only=KEYS), plan=TINY, directory=directory)
+    kept = []
+    found = measure(
+        select(TINY, directory, only=KEYS),
+        plan=TINY,
+        directory=directory,
+        keep=lambda results: kept.append(len(results.items)),
+    )
+    assert kept == list(range(1, len(found.items) + 1))
+    return found
 
 
 @pytest.mark.postgres
