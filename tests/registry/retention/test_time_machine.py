@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from tests.registry.retention.house import TIME_MACHINE
+from tests.registry.retention.house import TIME_MACHINE, index
 
+from hatoba.kernel.digests import Digest
 from hatoba.registry.content.errors import ManifestUnknown
 
 pytestmark = pytest.mark.anyio
@@ -64,3 +65,17 @@ async def test_a_tag_that_expired_can_be_restored_for_that_time(house):
     house.clock.elapsed += 10 * TIME_MACHINE
     await house.collect_until_nothing_waits()
     assert (await house.pull("latest")).content == content
+
+
+async def test_a_child_outlives_its_index_while_its_own_push_is_held(house):
+    """What connects the two leads the collection to the child; only its hold keeps it."""
+    await house.set_time_machine(timedelta())
+    child = await house.push_image(None, b"{}", b"layer")
+    await house.push("latest", index(child))
+    await house.delete("latest")
+    house.clock.elapsed += HOUR / 2
+    assert (await house.collect_until_nothing_waits()).manifests == 1
+    assert (await house.pull(Digest.of(child))).content == child
+    house.clock.elapsed += HOUR
+    assert (await house.collect_until_nothing_waits()).manifests == 1
+    assert house.stored == set()
