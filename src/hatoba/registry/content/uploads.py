@@ -226,14 +226,16 @@ class Uploads:
         return _Progress(writer=writer, hasher=hasher, received=upload.received)
 
     async def _receive(self, progress: _Progress, *, chunks: Chunks) -> None:
-        batch = bytearray()
+        batch: list[bytes] = []
+        waiting = 0
         async for chunk in chunks:
-            batch += chunk
-            if len(batch) >= BATCH_BYTES:
-                await self._write(progress, data=bytes(batch))
-                batch.clear()
+            batch.append(chunk)
+            waiting += len(chunk)
+            if waiting >= BATCH_BYTES:
+                await self._write(progress, data=b"".join(batch))
+                batch, waiting = [], 0
         if batch:
-            await self._write(progress, data=bytes(batch))
+            await self._write(progress, data=b"".join(batch))
 
     async def _write(self, progress: _Progress, *, data: bytes) -> None:
         if progress.received + len(data) > self.shelf.policy.maximum_blob_bytes:
