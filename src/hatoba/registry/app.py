@@ -51,7 +51,7 @@ from hatoba.registry.v2.app import V2Application
 from hatoba.registry.v2.services import V2Services, V2Settings
 from hatoba.registry.web.desk import TokenDesk
 from hatoba.registry.web.routes import open_sessions, web_routes
-from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
+from hatoba.serving.asgi import Application, Message, Receive, Scope, Send, answer
 from hatoba.sql.clock import DatabaseClock
 from hatoba.sql.engine import Database, open_database
 from hatoba.sql.leases import Leases
@@ -228,12 +228,23 @@ def _dispatcher(services: Services, *, v2: V2Application, rest: ASGIApp) -> Appl
             await _redirect(send, location=b"/v2/")
         elif path in {"/_internal_ping", "/v1/_ping", "/v1/_internal_ping"}:
             await answer(send, status=200, body=b"true")
-        else:
+        elif scope["method"] in UNCHANGING:
             await rest(scope, receive, send)
-            if scope["method"] not in UNCHANGING:
-                await _tell_of_change(services, was_deletion=scope["method"] == "DELETE")
+        else:
+            await rest(scope, receive, _telling(services, scope, send))
 
     return dispatch
+
+
+def _telling(services: Services, scope: Scope, send: Send) -> Send:
+    """Tell of a change before its caller is answered: what he asks next has to know of it."""
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await _tell_of_change(services, was_deletion=scope["method"] == "DELETE")
+        await send(message)
+
+    return telling
 
 
 async def _tell_of_change(services: Services, *, was_deletion: bool) -> None:

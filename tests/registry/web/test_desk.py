@@ -1,0 +1,151 @@
+"""A question for a token that was asked a moment ago gets the same token, until something changes."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+
+from hatoba.config.loader import Configuration
+from hatoba.config.schema import QuayConfig
+from hatoba.registry.access.issued import IssuedToken
+from hatoba.registry.app import make_application, open_services
+
+pytestmark = pytest.mark.anyio
+HOST = "registry.example:5180"
+FIRST = ("quayadmin", "quaypass123")
+PULL = "repository:quayadmin/app:pull"
+
+
+@asynccontextmanager
+async def registry(uri, directory, clock, **changes):
+    """The whole application in process, with its first user and his token for the API."""
+    settings = QuayConfig.model_validate(
+        {
+            "SECRET_KEY": "s",
+            "DATABASE_SECRET_KEY": "d",
+            "DB_URI": uri,
+            "SERVER_HOSTNAME": HOST,
+            "FEATURE_USER_INITIALIZE": True,
+            "BROWSER_API_CALLS_XHR_ONLY": False,
+            "DISTRIBUTED_STORAGE_CONFIG": {
+                "default": ["LocalStorage", {"storage_path": str(directory / "blobs")}]
+            },
+            "DISTRIBUTED_STORAGE_PREFERENCE": ["default"],
+            **changes,
+        }
+    )
+    configuration = Configuration(directory=directory, settings=settings, unused=())
+    async with open_services(configuration, clock=clock) as services:
+        services.rooms.users.hasher.rounds = 4
+        transport = httpx2.ASGITransport(make_application(services))
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+            yield services.rooms, client
+
+
+async def first_user(client) -> dict[str, str]:
+    body = {"username": FIRST[0], "password": FIRST[1], "access_token": True}
+    answer = await client.post("/api/v1/user/initialize", json=body)
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def ask(client, credentials=FIRST, scope=PULL, **headers):
+    params = {"service": HOST, "scope": scope}
+    answer = await client.get("/v2/auth", params=params, auth=credentials, headers=headers)
+    return answer.json()["token"] if answer.status_code == 200 else answer.status_code
+
+
+async def test_the_same_question_is_answered_with_the_same_token_for_a_minute(
+    migrated_uri, tmp_path, clock
+) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (_, client):
+        await first_user(client)
+        token = await ask(client)
+        clock.advance(seconds=59)
+        assert await ask(client) == token
+        clock.advance(seconds=1)
+        assert await ask(client) != token
+
+
+async def test_nothing_is_answered_again_where_that_is_switched_off(
+    migrated_uri, tmp_path, clock
+) -> None:
+    async with registry(migrated_uri, tmp_path, clock, REGISTRY_TOKEN_REUSE_S=0) as (_, client):
+        await first_user(client)
+        token = await ask(client)
+        clock.advance(seconds=1)
+        assert await ask(client) != token
+
+
+async def test_other_questions_get_answers_of_their_own(migrated_uri, tmp_path, clock) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (_, client):
+        await first_user(client)
+        token = await ask(client)
+        assert await ask(client, ("quayadmin", "wrong-password")) == 401
+        assert await ask(client, scope="repository:quayadmin/app:push") != token
+        assert await ask(client, None) != token
+
+
+async def test_a_changed_password_ends_what_was_answered_before(
+    migrated_uri, tmp_path, clock
+) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (_, client):
+        headers = await first_user(client)
+        await ask(client)
+        changed = await client.put(
+            "/api/v1/user/", json={"password": "another-pass-1"}, headers=headers
+        )
+        assert changed.status_code == 200, changed.text
+        assert await ask(client) == 401
+
+
+async def test_another_process_learns_of_a_change(migrated_uri, tmp_path, clock) -> None:
+    if migrated_uri.startswith("sqlite"):
+        pytest.skip("SQLite has no word for other processes: what they remember ends by its age")
+    async with (
+        registry(migrated_uri, tmp_path, clock) as (_, one),
+        registry(migrated_uri, tmp_path, clock) as (rooms, other),
+    ):
+        headers = await first_user(one)
+        # The other process listens from here on: it has begun with empty hands.
+        for _ in range(500):
+            if rooms.issued.generation:
+                break
+            await asyncio.sleep(0.01)
+        token = await ask(other)
+        assert await ask(other) == token
+        await one.put("/api/v1/user/", json={"password": "another-pass-1"}, headers=headers)
+        answer = token
+        for _ in range(500):
+            answer = await ask(other)
+            if answer != token:
+                break
+            await asyncio.sleep(0.01)
+        assert answer == 401
+
+
+async def test_each_answer_is_a_login_of_its_own(migrated_uri, tmp_path, clock) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (rooms, client):
+        await first_user(client)
+        await rooms.audit.flush()
+        for _ in range(3):
+            await ask(client)
+        assert rooms.audit.waiting == 3
+
+
+async def test_a_decision_that_something_overtook_is_not_kept(console) -> None:
+    issued = console.rooms.issued
+    generation = issued.generation
+    issued.clear()
+    issued.put(b"question", IssuedToken(body=b"{}"), generation=generation)
+    assert issued.get(b"question") is None
+
+
+async def test_a_token_ends_after_its_configured_time(migrated_uri, tmp_path, clock) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (_, client):
+        await first_user(client)
+        headers = {"Authorization": f"Bearer {await ask(client)}"}
+        clock.advance(seconds=329)
+        assert (await client.get("/v2/", headers=headers)).status_code == 200
+        clock.advance(seconds=1)
+        assert (await client.get("/v2/", headers=headers)).status_code == 401
