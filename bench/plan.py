@@ -68,7 +68,7 @@ QUICK: Final = Plan(
     mixed_seconds=6.0,
     upload_bytes=64 * MIB,
     uploads=16,
-    statements=500,
+    statements=2000,
 )
 TINY: Final = Plan(
     label="tiny",

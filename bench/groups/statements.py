@@ -24,7 +24,7 @@ SETTLE_SECONDS: Final = 2.3
 RELOAD_SECONDS: Final = 0.5
 TOLERANCE: Final = 0.05
 """Per request: for what duties ask meanwhile."""
-_LOGGED: Final = re.compile(r" LOG:  (?:statement|execute [^:]*): *(\w+)(.*)")
+_LOGGED: Final = re.compile(r" LOG:  (?:statement|execute [^:]*):\s*(\w+)(.*)")
 _TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK"})
 
 Kind = Literal["statements", "transaction control", "audit"]
@@ -114,7 +114,8 @@ def logged(database: Postgresql) -> Iterator[Callable[[], str]]:
 def count(log: str) -> Counter[Kind]:
     """Count what a log tells by kind; a token's own statements are among them."""
     found: Counter[Kind] = Counter()
-    for line in log.splitlines():
+    # A statement of several lines goes on behind a tab.
+    for line in log.replace("\n\t", " ").splitlines():
         match = _LOGGED.search(line)
         if match is None:
             continue

@@ -17,6 +17,9 @@ LOG = """\
 2026-11-28 10:00:00.003 UTC [8] LOG:  execute __asyncpg_stmt_2__: SELECT r.id
 \t  FROM repository r
 2026-11-28 10:00:00.004 UTC [8] LOG:  statement: SELECT pg_advisory_unlock_all();
+2026-11-28 10:00:00.004 UTC [8] LOG:  execute __asyncpg_stmt_3__:
+\tSELECT t.id
+\t  FROM tag t
 2026-11-28 10:00:00.005 UTC [9] LOG:  checkpoint starting: time
 2026-11-28 10:00:00.006 UTC [7] LOG:  statement: COPY "logentry3" FROM STDIN
 """
@@ -28,7 +31,7 @@ def reading(mebibytes):
 
 
 def test_statements_are_told_from_transactions_and_audit_rows():
-    assert count(LOG) == {"statements": 2, "transaction control": 2, "audit": 2}
+    assert count(LOG) == {"statements": 3, "transaction control": 2, "audit": 2}
 
 
 def test_memory_that_fills_at_first_and_then_stays_is_flat():
