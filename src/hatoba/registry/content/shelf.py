@@ -10,6 +10,7 @@ from hatoba.kernel.names import RepositoryName
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.blobs.driver import BlobDriver
+from hatoba.registry.content.ledger import PushLedger
 from hatoba.registry.content.models import (
     BlobRecord,
     Caller,
@@ -69,6 +70,7 @@ class Shelf:
     audit: AuditLog
     clock: Clock
     caches: Caches
+    ledger: PushLedger
     policy: ContentPolicy = field(default_factory=ContentPolicy)
     questions: Questions | None = None
     """Asks PostgreSQL what is asked often; SQLite has none."""
