@@ -20,10 +20,16 @@ from hatoba.operator.components import deployments
 
 APP = f"{NAME}-quay-app"
 POD = f"{APP}-7d9c"
+STARTED = "2021-09-14T10:51:10Z"
 
 
-def judged(*pods, events=(), suffix="quay-app"):
+def unready_since(moment):
+    return {"type": "Ready", "status": "False", "lastTransitionTime": moment}
+
+
+def judged(*pods, events=(), suffix="quay-app", progressing="True"):
     ill = a_deployment(suffix, component="base", available=False)
+    ill["status"]["conditions"].append({"type": "Progressing", "status": progressing})
     found = owned(ill, *pods).with_events(events)
     return deployments.judge(found, f"{NAME}-{suffix}", absent="", foreign="")
 
@@ -91,19 +97,28 @@ def test_what_a_pod_suffers_from_is_said_with_its_name(pod, fact):
     [
         (waiting("ContainerCreating"), "FailedMount", "cannot mount a volume (no such secret)"),
         (
-            {"state": {"running": {}}, "started": True, "ready": False},
+            {"state": {"running": {"startedAt": STARTED}}, "started": True, "ready": False},
             "Unhealthy",
             "runs but is not ready (no such secret)",
         ),
     ],
 )
 def test_what_only_events_tell_is_told(state, reason, words):
-    pod = a_pod("quay-app", container=state)
+    pod = a_pod("quay-app", container=state, conditions=[unready_since("2021-09-14T10:52:30Z")])
     older = an_event("Pod", POD, reason, "older", at="2021-09-14T10:00:00Z")
     newer = an_event("Pod", POD, reason, "no such secret")
     assert words in judged(pod, events=[newer, older]).message
     other = an_event("Pod", "another", reason, "no such secret")
     assert not judged(pod, events=[other]).diagnosed
+
+
+def test_failed_probes_of_a_pod_that_was_never_ready_are_its_start():
+    state = {"state": {"running": {"startedAt": STARTED}}, "started": True, "ready": False}
+    pod = a_pod("quay-app", container=state, conditions=[unready_since("2021-09-14T10:51:00Z")])
+    event = an_event("Pod", POD, "Unhealthy", "connection refused")
+    assert not judged(pod, events=[event]).diagnosed
+    late = judged(pod, events=[event], progressing="False")
+    assert "runs but is not ready (connection refused)" in late.message
 
 
 def test_a_pod_that_starts_is_not_ill():

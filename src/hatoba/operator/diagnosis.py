@@ -70,7 +70,9 @@ def of_workload(owned: Owned, obj: JsonObject) -> Finding | None:
     for claim in _claims(obj):
         if found := of_claim(owned, claim, waiting=bool(pods)):
             return found
-    causes = [found for pod in pods for found in _of_pod(owned, pod)]
+    progressing = condition_of(obj, "Progressing") or {}
+    is_overdue = progressing.get("status") == "False"
+    causes = [found for pod in pods for found in _of_pod(owned, pod, is_overdue=is_overdue)]
     return min(causes, key=lambda found: found.rank, default=None)
 
 
@@ -127,7 +129,7 @@ def _containers(pod: JsonObject) -> list[JsonObject]:
     ]
 
 
-def _of_pod(owned: Owned, pod: JsonObject) -> Iterable[Finding]:
+def _of_pod(owned: Owned, pod: JsonObject, *, is_overdue: bool) -> Iterable[Finding]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     scheduled = condition_of(pod, "PodScheduled")
     if scheduled is not None and scheduled.get("reason") == "Unschedulable":
@@ -146,7 +148,7 @@ def _of_pod(owned: Owned, pod: JsonObject) -> Iterable[Finding]:
             step="create or repair the object that the message names",
         )
     unready = owned.told_about("Pod", name, ("Unhealthy",))
-    if unready and _runs_unready(pod):
+    if unready and _runs_unready(pod, is_overdue=is_overdue):
         yield Finding(
             rank=6,
             fact=f"Pod {name} runs but is not ready ({quoted(unready)})",
@@ -226,13 +228,20 @@ def _waits(pod: JsonObject, reasons: set[str]) -> bool:
     )
 
 
-def _runs_unready(pod: JsonObject) -> bool:
-    """Tell whether a container was well once, and is not now: starting up is no illness."""
+def _runs_unready(pod: JsonObject, *, is_overdue: bool) -> bool:
+    """Tell whether a container was well once, and is not now, or has had all its time.
+
+    Starting up is no illness: each database fails its first probes. A pod was ready when it became
+    unready after its container had started.
+    """
+    unready_since = str((condition_of(pod, "Ready") or {}).get("lastTransitionTime", ""))
     return any(
-        "running" in container.get("state", {})
+        running is not None
         and container.get("started")
         and not container.get("ready")
+        and (is_overdue or unready_since > str(running.get("startedAt", "")))
         for container in pod.get("status", {}).get("containerStatuses") or []
+        for running in [container.get("state", {}).get("running")]
     )
 
 
