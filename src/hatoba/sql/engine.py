@@ -40,13 +40,18 @@ _NOT_NOW: Final = frozenset(
         "3D000",  # no such database: one that is being made answers before its databases exist
         "28000",  # no such user
         "28P01",  # wrong password
-        "53300",  # too many connections
-        "57P01",  # shutting down
-        "57P02",
-        "57P03",  # starting up
     }
 )
-"""States in which PostgreSQL answers, and refuses the connection. Spec: PostgreSQL, appendix A."""
+_NOT_NOW_CLASSES: Final = frozenset(
+    {
+        "08",  # connection
+        "40",  # rolled back for the sake of another transaction
+        "53",  # no disk, memory or connection left
+        "57",  # shutting down, starting up
+        "58",  # the server's own disk fails
+    }
+)
+"""States in which PostgreSQL answers, and does nothing. Spec: PostgreSQL, appendix A."""
 _KEPT: Final = {"sslmode": "ssl", "ssl": "ssl", "sslrootcert": "sslrootcert"}
 """Parameters of libpq that are read, with the names they have here."""
 
@@ -123,18 +128,22 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to the database was lost") from error
-        if getattr(error.orig, "sqlstate", None) in _NOT_NOW:
-            raise DatabaseUnavailable(f"the database refuses connections: {error.orig}") from error
+        if _is_not_now(getattr(error.orig, "sqlstate", None)):
+            raise DatabaseUnavailable(f"the database does nothing: {error.orig}") from error
         raise
     except asyncpg.InterfaceError as error:
         raise DatabaseUnavailable("the connection to the database was lost") from error
     except asyncpg.PostgresError as error:
-        # The resolver of tags speaks to asyncpg directly.
-        if error.sqlstate in _NOT_NOW or isinstance(error, asyncpg.PostgresConnectionError):
-            raise DatabaseUnavailable(f"the database refuses connections: {error}") from error
+        # What pulls and pushes ask most goes to asyncpg directly.
+        if _is_not_now(error.sqlstate):
+            raise DatabaseUnavailable(f"the database does nothing: {error}") from error
         raise
     except (ConnectionError, TimeoutError, socket.gaierror) as error:
         raise DatabaseUnavailable("the database does not answer") from error
+
+
+def _is_not_now(sqlstate: str | None) -> bool:
+    return sqlstate is not None and (sqlstate in _NOT_NOW or sqlstate[:2] in _NOT_NOW_CLASSES)
 
 
 def parse_uri(uri: str) -> URL:
