@@ -105,5 +105,5 @@ def test_a_rollout_with_the_wrong_certificate_is_blocked():
     assert caught.value.message == (
         "could not inflate QuayRegistry into Kubernetes objects: provided certificate/key pair not "
         "valid for host 'quay.example': x509: certificate is valid for other.example, not "
-        "quay.example"
+        "quay.example: put a pair for quay.example into ssl.cert and ssl.key of Secret "
     )

@@ -47,7 +47,10 @@ async def test_a_failed_migration_is_told_with_its_reason_and_no_pod_serves(worl
     await fail_migration(world)
     status = (await world.registry())["status"]
     found = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"]}
-    failure = ("False", "MigrationsFailed", "Job has reached the specified backoff limit")
+    job = f"{NAME}-quay-app-upgrade"
+    step = f"read its log with kubectl -n {NAMESPACE} logs job/{job}"
+    told = f"Job has reached the specified backoff limit: Job {job} failed: {step}"
+    failure = ("False", "MigrationsFailed", told)
     assert found["Available"] == found["ComponentsCreated"] == failure
     assert status["unhealthyComponents"]["base"][0]["message"] == (
         f"Job {NAME}-quay-app-upgrade: Job has reached the specified backoff limit"

@@ -128,7 +128,14 @@ async def test_a_restarted_operator_takes_its_own_lease_at_once(world):
             await election.acquire()
 
 
-ELSEWHERE = {"Certificate", "ClusterIssuer", "Gateway", "HTTPRoute", "ObjectBucketClaim", "TLSRoute"}
+ELSEWHERE = {
+    "Certificate",
+    "ClusterIssuer",
+    "Gateway",
+    "HTTPRoute",
+    "ObjectBucketClaim",
+    "TLSRoute",
+}
 """Kinds that the cluster of these tests does not have."""
 
 
