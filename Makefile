@@ -24,14 +24,15 @@ $(BIN)/uv: requirements/tools.txt
 
 $(VENV)/.runtime: $(BIN)/uv requirements/runtime.txt requirements/dev.txt pyproject.toml
 	@if [ -e $(VENV)/.dev ]; then $(MAKE) -s $(VENV)/.dev; else \
-	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/runtime.txt; fi
+	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/runtime.txt; fi
 	@printf '%s\n' "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/hatoba.pth"
 	@printf '#!/bin/sh\nexec "%s" -m hatoba.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hatoba
 	@chmod +x $(BIN)/hatoba
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/uv requirements/dev.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 install: $(VENV)/.runtime ## Create .venv with what Hatoba runs on
