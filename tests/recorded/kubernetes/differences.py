@@ -6,7 +6,7 @@ from tests.recorded.kubernetes.recording import NOT_SERVED
 
 LONGEST_WATCH_SECONDS = 15
 OUT_OF_SCOPE = {
-    "kubectl-auth": "RBAC, impersonation and reviews are not enforced by the embedded cluster",
+    "kubectl-auth": "the embedded cluster holds service accounts alone to their roles, and impersonates nobody",
     "expired-410": "the store was compacted by hand, between unrecorded writes",
 }
 _NO_REVISIONS = "nothing numbers the revisions of Deployments while this is replayed"
