@@ -34,7 +34,6 @@ from hatoba.registry.content.invalidation import (
     announce_change,
     follow_changes,
 )
-from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import ContentPolicy
@@ -167,9 +166,6 @@ async def _open_shelf(
         read_config=config_reader(blobs),
     )
     policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
-    ledger = await stack.enter_async_context(
-        open_ledger(database, audit=rooms.audit, location=policy.location)
-    )
     shelf = Shelf(
         database=database,
         blobs=blobs,
@@ -177,7 +173,6 @@ async def _open_shelf(
         audit=rooms.audit,
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
-        ledger=ledger,
         policy=policy,
         questions=await _questions(stack, database),
     )

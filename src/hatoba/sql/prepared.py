@@ -2,20 +2,18 @@
 
 SQLAlchemy costs several times what such a statement does. Connections come back as they are:
 nothing that is asked here leaves a trace in a session, so the reset between two uses, a round
-trip of its own, is left out. A transaction is begun and ended upon
-such a connection, or on one of `Database.begin`.
+trip of its own, is left out. Whoever needs a transaction uses `Database.begin`.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 
 from hatoba.sql.engine import Database, translated
 
-PreparedConnection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 
@@ -44,19 +42,6 @@ async def open_questions(database: Database, *, connections: int) -> AsyncIterat
     Raises:
         DatabaseUnavailable: the server does not answer.
     """
-    async with prepared_pool(database, connections=connections) as pool:
-        yield Questions(pool=pool)
-
-
-@asynccontextmanager
-async def prepared_pool(
-    database: Database, *, connections: int
-) -> AsyncIterator["asyncpg.Pool[Any]"]:
-    """Open a pool upon a PostgreSQL database; whoever uses it translates what it raises.
-
-    Raises:
-        DatabaseUnavailable: the server does not answer.
-    """
     pool = asyncpg.create_pool(
         **database.asyncpg_arguments(),
         min_size=1,
@@ -69,7 +54,7 @@ async def prepared_pool(
     with translated():
         await pool
     try:
-        yield pool
+        yield Questions(pool=pool)
     finally:
         await pool.close()
 

@@ -19,7 +19,6 @@ from hatoba.registry.audit import store
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.db.lookups import Lookups
 from hatoba.sql.engine import Database, DatabaseUnavailable
-from hatoba.sql.prepared import PreparedConnection
 
 BUFFER_LIMIT: Final = 20_000
 BATCH: Final = 500
@@ -41,12 +40,6 @@ class AuditLog:
         """Write a row inside the transaction of the change that it tells of."""
         await store.insert_entries(
             connection, entries=[(entry, self.clock.now())], lookups=self.lookups
-        )
-
-    async def record_prepared(self, connection: PreparedConnection, entry: Entry) -> None:
-        """Write a row inside the transaction of a bare connection to PostgreSQL."""
-        await store.insert_prepared(
-            connection, entry=entry, at=self.clock.now(), lookups=self.lookups
         )
 
     def remember(self, entry: Entry) -> None:

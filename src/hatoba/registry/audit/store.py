@@ -13,7 +13,6 @@ from hatoba.registry.audit.models import Entry
 from hatoba.registry.db.lookups import Lookups
 from hatoba.registry.db.tables.logs import log_entries
 from hatoba.registry.db.tables.users import users
-from hatoba.sql.prepared import PreparedConnection
 
 COLUMNS: Final = (
     "kind_id",
@@ -24,11 +23,6 @@ COLUMNS: Final = (
     "ip",
     "metadata_json",
 )
-_INSERT: Final = """
-INSERT INTO logentry3
-       (kind_id, account_id, performer_id, repository_id, datetime, ip, metadata_json)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
 
 
 async def insert_entries(
@@ -38,13 +32,6 @@ async def insert_entries(
     rows = [dict(zip(COLUMNS, _values(entry, at, lookups), strict=True)) for entry, at in entries]
     if rows:
         await connection.execute(insert(log_entries), rows)
-
-
-async def insert_prepared(
-    connection: PreparedConnection, *, entry: Entry, at: datetime, lookups: Lookups
-) -> None:
-    """Write a row, as a part of the connection's transaction."""
-    await connection.execute(_INSERT, *_values(entry, at.replace(tzinfo=None), lookups))
 
 
 async def copy_entries(

@@ -28,7 +28,6 @@ from hatoba.registry.content.models import (
     PushedManifest,
     Reference,
     RepositoryRecord,
-    RepositoryState,
 )
 from hatoba.registry.content.resolver import TagResolver
 from hatoba.registry.content.shelf import Shelf, audit_entry
@@ -71,21 +70,20 @@ class Manifests:
         )
         if isinstance(reference, Digest) and manifest.digest != reference:
             raise ManifestDigestMismatch("manifest digest mismatch")
-        tag = None if isinstance(reference, Digest) else reference
-        async with self.shelf.ledger.begin() as push:
-            repository = await push.keep_repository(name, tag=tag)
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            await self._require_writable(repository, caller=caller)
-            writer = ManifestWriter(shelf=self.shelf, push=push, repository=repository)
-            await writer.write(manifest, tag=tag)
+            await states.require_writable(connection, repository, caller=caller)
+            writer = ManifestWriter(shelf=self.shelf, connection=connection, repository=repository)
+            await writer.write(manifest, reference=reference)
             entry = audit_entry(
                 "push_repo",
                 repository=repository,
                 caller=caller,
                 metadata={**_named(reference), "mediaType": manifest.media_type},
             )
-            await push.record(entry)
+            await self.shelf.audit.record(connection, entry)
         log.info(
             "manifest pushed",
             repository=str(name),
@@ -149,11 +147,6 @@ class Manifests:
         self.shelf.caches.clear()
         log.info("manifest deleted", repository=str(name), reference=str(reference), tags=names)
 
-    async def _require_writable(self, repository: RepositoryRecord, *, caller: Caller) -> None:
-        if repository.state is not RepositoryState.NORMAL:
-            async with self.shelf.database.read() as connection:
-                await states.require_writable(connection, repository, caller=caller)
-
     async def _by_tag(self, name: RepositoryName, *, tag: TagName) -> ManifestRecord:
         resolved = await self.resolver.resolve(name, tag)
         if resolved is None:
@@ -209,7 +202,7 @@ class Manifests:
     async def _delete_tag(
         self, connection: AsyncConnection, repository: RepositoryRecord, *, tag: TagName
     ) -> list[str]:
-        await store.lock(connection, store.tag_key(repository.id, tag))
+        await store.lock(connection, f"tag:{repository.id}:{tag}")
         now_ms = await store.next_moment_ms(
             connection, repository_id=repository.id, tag=tag, now_ms=self.shelf.now_ms()
         )
@@ -240,7 +233,7 @@ class Manifests:
         if any(row.immutable for row in alive):
             raise TagImmutable("a tag of this manifest is immutable")
         for row in sorted(alive, key=lambda row: str(row.name)):
-            await store.lock(connection, store.tag_key(repository.id, row.name))
+            await store.lock(connection, f"tag:{repository.id}:{row.name}")
             end_ms = await store.next_moment_ms(
                 connection, repository_id=repository.id, tag=row.name, now_ms=self.shelf.now_ms()
             )

@@ -10,7 +10,6 @@ from hatoba.kernel.names import RepositoryName
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.blobs.driver import BlobDriver
-from hatoba.registry.content.ledger import PushLedger
 from hatoba.registry.content.models import (
     BlobRecord,
     Caller,
@@ -70,7 +69,6 @@ class Shelf:
     audit: AuditLog
     clock: Clock
     caches: Caches
-    ledger: PushLedger
     policy: ContentPolicy = field(default_factory=ContentPolicy)
     questions: Questions | None = None
     """Asks PostgreSQL what is asked often; SQLite has none."""

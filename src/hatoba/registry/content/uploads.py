@@ -19,7 +19,7 @@ from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.blobs.driver import UploadMissing, UploadWriter
 from hatoba.registry.blobs.hashing import StateForeign, new_hasher, resume_hasher, state_of
-from hatoba.registry.content import states, store_blobs
+from hatoba.registry.content import states, store, store_blobs
 from hatoba.registry.content.errors import (
     BlobTooLarge,
     RangeNotSatisfiable,
@@ -63,13 +63,20 @@ class Uploads:
             RepositoryUnknown, RepositoryTakesNoPushes: none was begun.
         """
         upload_id = new_uuid()
-        repository = await self.shelf.ledger.find_repository(name)
-        if repository is None:
-            raise RepositoryUnknown("repository not found")
-        states.require_uploads(repository)
-        await self.shelf.ledger.insert_upload(
-            repository_id=repository.id, upload_id=upload_id, now=self.shelf.clock.now()
-        )
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name)
+            if repository is None:
+                raise RepositoryUnknown("repository not found")
+            states.require_uploads(repository)
+            await store_blobs.insert_upload(
+                connection,
+                repository_id=repository.id,
+                upload_id=upload_id,
+                location_id=await store_blobs.ensure_location(
+                    connection, self.shelf.policy.location
+                ),
+                now=self.shelf.clock.now(),
+            )
         return upload_id
 
     async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord:
@@ -78,7 +85,8 @@ class Uploads:
         Raises:
             UploadUnknown: there is none in this repository.
         """
-        upload = await self.shelf.ledger.find_upload(name, upload_id=upload_id)
+        async with self.shelf.database.read() as connection:
+            upload = await store_blobs.find_upload(connection, name=name, upload_id=upload_id)
         if upload is None:
             raise UploadUnknown("blob upload unknown to registry")
         return upload
@@ -245,12 +253,14 @@ class Uploads:
         progress: _Progress,
         storage_state: str | None,
     ) -> None:
-        moved = await self.shelf.ledger.advance_upload(
-            upload,
-            received=progress.received,
-            hash_state=state_of(progress.hasher),
-            storage_state=storage_state,
-        )
+        async with self.shelf.database.begin() as connection:
+            moved = await store_blobs.advance_upload(
+                connection,
+                upload,
+                received=progress.received,
+                hash_state=state_of(progress.hasher),
+                storage_state=storage_state,
+            )
         if not moved:
             # Somebody else went on with it, or it has ended.
             present = await self.find_upload(name, upload_id=upload.upload_id)
@@ -269,24 +279,36 @@ class Uploads:
     async def _publish(
         self, name: RepositoryName, *, upload: UploadRecord, digest: Digest, progress: _Progress
     ) -> BlobRecord:
+        now = self.shelf.clock.now()
         # What takes long happens before the transaction, which others may wait for.
         await progress.writer.prepare(digest)
-        async with self.shelf.ledger.begin() as push:
-            repository = await push.keep_repository(name)
+        async with self.shelf.database.begin() as connection:
+            repository = await store.find_repository(connection, name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            if not await push.end_upload(upload, digest=digest):
+            if not await store_blobs.delete_upload(
+                connection, upload_row_id=upload.id, received=upload.received
+            ):
                 raise UploadUnknown("another request went on with this upload, or ended it")
+            await store_blobs.lock_blob(connection, digest=digest)
             # Under the lock: what collects garbage could remove the bytes before their row is in.
             try:
                 await progress.writer.commit(digest)
             except UploadMissing as error:
                 raise UploadUnknown("this upload was cancelled") from error
-            await push.add_blob(
-                repository_id=repository.id,
+            blob_id = await store_blobs.ensure_blob(
+                connection,
                 digest=digest,
                 size=progress.received,
-                now=self.shelf.clock.now(),
+                location_id=await store_blobs.ensure_location(
+                    connection, self.shelf.policy.location
+                ),
+            )
+            await store_blobs.hold_blob(
+                connection,
+                repository_id=repository.id,
+                blob_id=blob_id,
+                now=now,
                 lifetime=self.shelf.policy.hold_lifetime,
             )
         return BlobRecord(repository=repository, digest=digest, size=progress.received)

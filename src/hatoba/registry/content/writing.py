@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import TagName
 from hatoba.oci.manifests import Manifest
 from hatoba.registry.blobs.driver import BlobMissing
+from hatoba.registry.content import store, store_blobs, store_labels
 from hatoba.registry.content.errors import (
     ManifestContentUnknown,
     ManifestSizeMismatch,
+    TagImmutable,
 )
 from hatoba.registry.content.labels import (
     has_readable_config,
@@ -22,8 +26,7 @@ from hatoba.registry.content.labels import (
     lifetime_of,
     media_type_of,
 )
-from hatoba.registry.content.ledger import NewTag, PushTransaction
-from hatoba.registry.content.models import RepositoryRecord
+from hatoba.registry.content.models import Reference, RepositoryRecord
 from hatoba.registry.content.shelf import Shelf
 
 
@@ -32,11 +35,11 @@ class ManifestWriter:
     """Writes into one repository within one transaction."""
 
     shelf: Shelf
-    push: PushTransaction
+    connection: AsyncConnection
     repository: RepositoryRecord
 
-    async def write(self, manifest: Manifest, *, tag: TagName | None) -> None:
-        """Store a manifest and let a tag name it; without one, keep it for a while.
+    async def write(self, manifest: Manifest, *, reference: Reference) -> None:
+        """Store a manifest and let its reference name it.
 
         Raises:
             ManifestContentUnknown: a blob or child manifest is missing.
@@ -45,30 +48,32 @@ class ManifestWriter:
         """
         manifest_id = await self._store(manifest)
         labels = await self._label(manifest, manifest_id=manifest_id)
-        if tag is None:
+        if isinstance(reference, Digest):
             await self._hold(manifest, manifest_id=manifest_id)
-            return
-        lifetime = lifetime_of(labels)
-        await self.push.move_tag(
-            repository_id=self.repository.id,
-            tag=self._new_tag(tag, manifest_id=manifest_id, lifetime=lifetime),
-        )
+        else:
+            lifetime = lifetime_of(labels)
+            await self._tag(reference, manifest_id=manifest_id, lifetime=lifetime)
 
     async def _store(self, manifest: Manifest) -> int:
         wanted = [blob.digest for blob in manifest.blobs]
-        parts = await self.push.find_parts(
+        held = await store_blobs.held_blobs(
+            self.connection,
             repository_id=self.repository.id,
-            blobs=wanted,
-            children=[child.digest for child in manifest.children],
+            digests=wanted,
             now=self.shelf.clock.now(),
         )
-        held, children = parts.blobs, parts.children
         _check_sizes(manifest, held)
+        children = await store.manifest_ids(
+            self.connection,
+            repository_id=self.repository.id,
+            digests=[child.digest for child in manifest.children],
+        )
         missing = [digest for digest in wanted if str(digest) not in held]
         missing += [one.digest for one in manifest.children if str(one.digest) not in children]
         if missing:
             raise ManifestContentUnknown(*dict.fromkeys(missing))
-        return await self.push.insert_manifest(
+        return await store.insert_manifest(
+            self.connection,
             manifest,
             repository_id=self.repository.id,
             media_type_id=self.shelf.lookups.id("mediatype", manifest.media_type),
@@ -88,7 +93,7 @@ class ManifestWriter:
             assert manifest.config is not None
             config = await self._read(manifest.config.digest)
         labels = labels_of(manifest, config=config)
-        if labels:
+        if labels and not await store_labels.has_labels(self.connection, manifest_id=manifest_id):
             lookups = self.shelf.lookups
             rows: list[dict[str, object]] = [
                 {
@@ -100,29 +105,67 @@ class ManifestWriter:
                 }
                 for key, value in labels.items()
             ]
-            await self.push.add_labels(
-                repository_id=self.repository.id, manifest_id=manifest_id, rows=rows
+            await store_labels.add_labels(
+                self.connection,
+                repository_id=self.repository.id,
+                manifest_id=manifest_id,
+                rows=rows,
             )
         return labels
 
-    async def _hold(self, manifest: Manifest, *, manifest_id: int) -> None:
+    async def _tag(
+        self,
+        tag: TagName,
+        *,
+        manifest_id: int,
+        lifetime: timedelta | None,
+    ) -> None:
+        await store.lock(self.connection, f"tag:{self.repository.id}:{tag}")
+        now_ms = await store.next_moment_ms(
+            self.connection, repository_id=self.repository.id, tag=tag, now_ms=self.shelf.now_ms()
+        )
+        current = await store.alive_tag(
+            self.connection, repository_id=self.repository.id, tag=tag, now_ms=now_ms
+        )
+        if current is not None:
+            if current.immutable:
+                raise TagImmutable(f"Tag {tag} is immutable")
+            await store.end_tags(self.connection, tag_ids=[current.id], end_ms=now_ms)
+        await store.insert_tag(
+            self.connection,
+            {
+                "name": tag,
+                "repository_id": self.repository.id,
+                "manifest_id": manifest_id,
+                "lifetime_start_ms": now_ms,
+                "lifetime_end_ms": lifetime and now_ms + round(lifetime.total_seconds() * 1000),
+                "tag_kind_id": self.shelf.lookups.id("tagkind", "tag"),
+            },
+        )
+
+    async def _hold(
+        self,
+        manifest: Manifest,
+        *,
+        manifest_id: int,
+    ) -> None:
         """Keep what was pushed by digest, as Quay does, by a hidden tag that ends by itself.
 
         A manifest with a subject has no other tag to wait for: it is kept until it is deleted.
         """
-        lifetime = None if manifest.subject else self.shelf.policy.hold_lifetime
-        await self.push.add_hold(
-            repository_id=self.repository.id,
-            tag=self._new_tag(f"$temp-{new_uuid()}", manifest_id=manifest_id, lifetime=lifetime),
-        )
-
-    def _new_tag(self, name: str, *, manifest_id: int, lifetime: timedelta | None) -> NewTag:
-        return NewTag(
-            name=name,
-            manifest_id=manifest_id,
-            now_ms=self.shelf.now_ms(),
-            lifetime_ms=None if lifetime is None else round(lifetime.total_seconds() * 1000),
-            kind_id=self.shelf.lookups.id("tagkind", "tag"),
+        now_ms = self.shelf.now_ms()
+        hold_ms = round(self.shelf.policy.hold_lifetime.total_seconds() * 1000)
+        await store.insert_tag(
+            self.connection,
+            {
+                "name": f"$temp-{new_uuid()}",
+                "repository_id": self.repository.id,
+                "manifest_id": manifest_id,
+                "lifetime_start_ms": now_ms,
+                "lifetime_end_ms": None if manifest.subject else now_ms + hold_ms,
+                "hidden": True,
+                "tag_kind_id": self.shelf.lookups.id("tagkind", "tag"),
+            },
         )
 
     async def _read(self, digest: Digest) -> bytes:
