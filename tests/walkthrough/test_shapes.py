@@ -89,10 +89,6 @@ def test_a_bundle_that_is_missing_blocks_and_creates_nothing(home, namespace):
             "necessary fields",
             id="unmanaged-without-config",
         ),
-        pytest.param(
-            "REGISTRY_TITLE: x", [{"kind": "unheard-of", "managed": True}], "ConfigInvalid",
-            "unheard-of", id="unknown-kind",
-        ),
     ],
 )  # fmt: skip
 def test_a_wrong_input_blocks_with_its_reason(
