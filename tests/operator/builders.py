@@ -15,7 +15,7 @@ from hatoba.operator.model import (
     RegistryPlan,
 )
 from hatoba.operator.names import COMPONENT_ORDER
-from hatoba.operator.plan import Observation
+from hatoba.operator.observation import Observation
 
 NAME = "example-registry"
 NAMESPACE = "quay-enterprise"

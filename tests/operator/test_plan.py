@@ -8,19 +8,13 @@ from tests.operator.builders import (
     components,
 )
 
+from hatoba.operator.bundle import read_bundle
+from hatoba.operator.entries import check_components, filled_components, same_components
 from hatoba.operator.exposure import choose
 from hatoba.operator.landscape import Capabilities
 from hatoba.operator.model import Component, Reason, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
-from hatoba.operator.plan import (
-    check_components,
-    check_plan,
-    chosen_exposure,
-    filled_components,
-    known_hostname,
-    read_bundle,
-    same_components,
-)
+from hatoba.operator.plan import check_plan, chosen_exposure, known_hostname
 
 NOTHING = Capabilities()
 

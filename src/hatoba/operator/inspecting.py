@@ -15,8 +15,8 @@ from hatoba.operator import names
 from hatoba.operator.components.monitoring import dashboard_name
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import OperatorSettings
+from hatoba.operator.observation import Observation
 from hatoba.operator.observe import LANDSCAPE_KINDS, WATCHED_KINDS, Observer
-from hatoba.operator.plan import Observation
 from hatoba.operator.runtime.informer import Informer, Scope
 
 log = structlog.get_logger()

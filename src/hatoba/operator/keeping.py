@@ -12,11 +12,12 @@ from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import Conflict
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names, objects
+from hatoba.operator.bundle import Bundle
 from hatoba.operator.configuration import default_configuration, dump_yaml
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import TlsSource, Way
 from hatoba.operator.model import OperatorSettings, Owned, Reason, RegistryPlan, RolloutBlocked
-from hatoba.operator.plan import Bundle, Observation
+from hatoba.operator.observation import Observation
 
 log = structlog.get_logger()
 

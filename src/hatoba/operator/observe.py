@@ -17,7 +17,7 @@ from hatoba.operator import keys, names
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer
 from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Owned
-from hatoba.operator.plan import Observation
+from hatoba.operator.observation import Observation
 from hatoba.operator.runtime.informer import Informer
 from hatoba.operator.runtime.references import Reference
 

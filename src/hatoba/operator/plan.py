@@ -1,29 +1,27 @@
 """Decide what a registry shall be, from what was asked and what the cluster offers. Pure.
 
-Everything that is wrong with a request is found here, before anything is changed, and raised as
-`RolloutBlocked` with the reason and message that its status will show.
+Everything that is wrong with a request is found here, in `bundle` or in `entries`, before anything
+is changed, and raised as `RolloutBlocked` with the reason and message that its status will show.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
-from hatoba.config.components import COMPONENT_KEYS, contains_configuration
-from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.config.validation import validate_mapping
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names
+from hatoba.operator.bundle import Bundle
 from hatoba.operator.components import outward
 from hatoba.operator.components.ingress import ISSUED
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.configuration import merged_configuration
+from hatoba.operator.entries import check_components, filled_components
 from hatoba.operator.exposure import choose
-from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Way
+from hatoba.operator.landscape import Exposure, TlsSource, Way
 from hatoba.operator.model import (
     DATA_STORE,
-    Bucket,
     CertificatePair,
     Component,
     OperatorSettings,
@@ -33,225 +31,9 @@ from hatoba.operator.model import (
     RolloutBlocked,
     inside_address,
 )
+from hatoba.operator.observation import Observation
 
 ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
-CONFIG_KEY: Final = "config.yaml"
-_OTHER_WAYS: Final = (
-    "install it, the Gateway API or an Ingress controller, choose a Service with the annotation "
-    + names.SERVICE_TYPE_ANNOTATION
-)
-_INSTEAD: Final = {"route": _OTHER_WAYS, "tls": _OTHER_WAYS}
-_MAIN_KEYS: Final = {
-    "postgres": "DB_URI",
-    "redis": "BUILDLOGS_REDIS and USER_EVENTS_REDIS",
-    "objectstorage": "DISTRIBUTED_STORAGE_CONFIG",
-    "route": "SERVER_HOSTNAME",
-}
-"""The keys to set when an unmanaged component lacks its configuration."""
-_UNAVAILABLE: Final = {
-    "route": (Reason.ROUTE_DEPENDENCY, "Route"),
-    "tls": (Reason.ROUTE_DEPENDENCY, "Route"),
-    "monitoring": (Reason.MONITORING_DEPENDENCY, "Prometheus"),
-}
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Observation:
-    """What was found in the cluster for one registry."""
-
-    registry: JsonObject
-    bundle: JsonObject | None = field(default=None, repr=False)
-    bundle_error: str = ""
-    stored_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    capabilities: Capabilities = field(default_factory=Capabilities)
-    owned: Owned
-    bucket: Bucket | None = field(default=None, repr=False)
-
-    def with_owned(self, owned: Owned) -> "Observation":
-        """Return the same with other objects."""
-        return replace(self, owned=owned)
-
-    @property
-    def name(self) -> str:
-        """The registry's name."""
-        return str(self.registry["metadata"]["name"])
-
-    @property
-    def bundle_name(self) -> str:
-        """The Secret that the spec names."""
-        return str((self.registry.get("spec") or {}).get("configBundleSecret") or "")
-
-    @property
-    def listed(self) -> tuple[Component, ...]:
-        """The components that the spec lists, as they stand there."""
-        entries = self.registry.get("spec", {}).get("components") or []
-        return tuple(
-            Component(kind=str(entry.get("kind", "")), managed=bool(entry.get("managed")))
-            for entry in entries
-        )
-
-    @property
-    def status(self) -> JsonObject:
-        """The status as it was written last."""
-        return dict(self.registry.get("status") or {})
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Bundle:
-    """The user's configuration, decoded."""
-
-    name: str
-    config: JsonObject
-    files: Mapping[str, bytes] = field(repr=False)
-
-
-def read_bundle(observation: Observation) -> Bundle:
-    """Decode the configuration bundle.
-
-    Raises:
-        RolloutBlocked: it does not exist, or its config.yaml is not YAML.
-    """
-    if observation.bundle is None:
-        name, namespace = observation.bundle_name, observation.registry["metadata"]["namespace"]
-        raise RolloutBlocked(
-            Reason.CONFIG_INVALID,
-            f"unable to retrieve referenced `configBundleSecret`: {name}, "
-            f"error: {observation.bundle_error.rstrip('.')}",
-            step=f"create the Secret {name} in namespace {namespace}, or name another one in "
-            "spec.configBundleSecret",
-        )
-    try:
-        files = {
-            key: base64.b64decode(value, validate=True)
-            for key, value in (observation.bundle.get("data") or {}).items()
-        }
-        config = parse_yaml(files.pop(CONFIG_KEY, b""))
-    except (ConfigurationInvalid, binascii.Error) as error:
-        raise RolloutBlocked(
-            Reason.CONFIG_INVALID,
-            f"could not check for build manager support: {str(error).rstrip('.')}",
-            step=f"correct the key config.yaml of Secret {observation.bundle_name}",
-        ) from error
-    _check_types(config, name=observation.bundle_name)
-    return Bundle(name=observation.bundle_name, config=config, files=files)
-
-
-def _check_types(config: JsonObject, *, name: str) -> None:
-    """Refuse wrong types in the keys that the operator itself reads."""
-    for key, wanted, word in (
-        ("SERVER_HOSTNAME", str, "string"),
-        ("BUILDMAN_HOSTNAME", str, "string"),
-        ("PREFERRED_URL_SCHEME", str, "string"),
-        ("EXTERNAL_TLS_TERMINATION", bool, "bool"),
-    ):
-        if key in config and not isinstance(config[key], wanted):
-            raise RolloutBlocked(
-                Reason.CONFIG_INVALID,
-                f"{key} must be of type {word}",
-                step=f"correct it in config.yaml of Secret {name}",
-            )
-
-
-def filled_components(
-    listed: tuple[Component, ...],
-    *,
-    capabilities: Capabilities,
-    exposure: Exposure,
-    bundle: Bundle,
-) -> tuple[Component, ...]:
-    """Return the spec's components with the omitted kinds appended.
-
-    Raises:
-        RolloutBlocked: a kind is unknown, or asked for where the cluster lacks its API.
-    """
-    for entry in listed:
-        if entry.kind not in names.COMPONENT_ORDER:
-            raise RolloutBlocked(
-                Reason.CONFIG_INVALID,
-                f"unknown component kind `{entry.kind}` in spec.components",
-                step=f"write one of {', '.join(names.COMPONENT_ORDER)}",
-            )
-    supported = {
-        "route": exposure.is_outside,
-        "tls": exposure.is_outside,
-        "monitoring": capabilities.monitoring,
-    }
-    for entry in listed:
-        if entry.managed and not supported.get(entry.kind, True):
-            reason, api = _UNAVAILABLE[entry.kind]
-            raise RolloutBlocked(
-                reason,
-                f"cannot use `{entry.kind}` component when `{api}` API not available",
-                step=f"{_INSTEAD.get(entry.kind, 'install that API')}, or set `managed: false` "
-                f"for {entry.kind} in spec.components",
-            )
-    own_certificate = contains_configuration("tls", bundle.config, frozenset(bundle.files))
-    defaults = supported | {"tls": exposure.is_outside and not own_certificate}
-    present = {entry.kind for entry in listed}
-    return listed + tuple(
-        Component(kind=kind, managed=defaults.get(kind, True))
-        for kind in names.COMPONENT_ORDER
-        if kind not in present
-    )
-
-
-def same_components(left: tuple[Component, ...], right: tuple[Component, ...]) -> bool:
-    """Compare by content; the order is the user's."""
-    return len(left) == len(right) and all(entry in right for entry in left)
-
-
-def check_components(
-    components: tuple[Component, ...], *, exposure: Exposure, bundle: Bundle
-) -> None:
-    """Check that exactly one of operator and bundle configures each component.
-
-    Raises:
-        RolloutBlocked: the first component, in the spec's order, for which that is not so.
-    """
-    files = frozenset(bundle.files)
-    for entry in components:
-        configured = contains_configuration(entry.kind, bundle.config, files)
-        if entry.managed and configured and entry.kind not in names.OVERRIDABLE_KINDS:
-            raise RolloutBlocked(
-                Reason.CONFIG_INVALID,
-                f"{entry.kind} component marked as managed, but `configBundleSecret` contains "
-                "required fields",
-                step=_either(entry.kind, bundle, "take {} out of", "false"),
-            )
-        if entry.managed or configured or not _required(entry.kind, exposure):
-            continue
-        raise RolloutBlocked(
-            Reason.CONFIG_INVALID,
-            f"required component `{entry.kind}` marked as unmanaged, but `configBundleSecret` is "
-            "missing necessary fields",
-            step=_either(entry.kind, bundle, "put {} into", "true"),
-        )
-
-
-def _either(kind: str, bundle: Bundle, what: str, managed: str) -> str:
-    """Name the two ways out of a disagreement between spec and bundle."""
-    if kind == "tls":
-        keys_of_kind = "ssl.cert and ssl.key"
-    else:
-        present = sorted(COMPONENT_KEYS.get(kind, frozenset()) & bundle.config.keys())
-        keys_of_kind = ", ".join(present) or _MAIN_KEYS.get(kind, "its configuration")
-    return (
-        f"{what.format(keys_of_kind)} Secret {bundle.name}, or set `managed: {managed}` for {kind} "
-        "in spec.components"
-    )
-
-
-def _required(kind: str, exposure: Exposure) -> bool:
-    """Tell whether an unmanaged kind needs configuration.
-
-    Where a cluster has no way out, the Service's own name serves as host, so that the smallest
-    registry still comes up. A Gateway brings a certificate of its own, a Service does without.
-    """
-    if not exposure.is_outside:
-        return kind in names.REQUIRED_KINDS - {"route", "tls"}
-    if kind == "tls" and exposure.way in (Way.GATEWAY, Way.SERVICE):
-        return False
-    return kind in names.REQUIRED_KINDS
 
 
 def chosen_exposure(observation: Observation, bundle: Bundle) -> Exposure:

@@ -10,8 +10,10 @@ from datetime import datetime
 from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys
+from hatoba.operator.bundle import read_bundle
 from hatoba.operator.components.probing import probed_kinds
 from hatoba.operator.difference import Change, changes_of
+from hatoba.operator.entries import same_components
 from hatoba.operator.explanation import Case, Explanation, explain, unwell_containers
 from hatoba.operator.inspecting import Inspector
 from hatoba.operator.landscape import TlsSource
@@ -21,16 +23,8 @@ from hatoba.operator.model import (
     RegistryPlan,
     RolloutBlocked,
 )
-from hatoba.operator.plan import (
-    Observation,
-    awaited,
-    check_plan,
-    completed,
-    planned,
-    read_bundle,
-    same_components,
-    sketch,
-)
+from hatoba.operator.observation import Observation
+from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

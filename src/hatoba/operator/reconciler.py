@@ -15,7 +15,9 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names, status
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
+from hatoba.operator.bundle import read_bundle
 from hatoba.operator.components.route import REGISTRY_ROUTE
+from hatoba.operator.entries import same_components
 from hatoba.operator.keeping import Keeper
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import Way
@@ -26,18 +28,10 @@ from hatoba.operator.model import (
     RegistryPlan,
     RolloutBlocked,
 )
+from hatoba.operator.observation import Observation
 from hatoba.operator.observe import Observer
 from hatoba.operator.outside import Outside
-from hatoba.operator.plan import (
-    Observation,
-    awaited,
-    check_plan,
-    completed,
-    planned,
-    read_bundle,
-    same_components,
-    sketch,
-)
+from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
 from hatoba.operator.runtime.controller import Key, Outcome
