@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -145,16 +146,51 @@ def test_pulls_and_pushes_leave_audit_rows(postgres_server, tmp_path) -> None:
     assert "tester/1.0" in pull["metadata_json"]
 
 
+def metrics_of(registry) -> str:
+    connection = http.client.HTTPConnection(registry.metrics_host, 9091, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def in_flight(registry) -> float:
+    lines = metrics_of(registry).splitlines()
+    name = "hatoba_registry_requests_in_flight "
+    return float(next(line for line in lines if line.startswith(name)).removeprefix(name))
+
+
+def becomes(question, wanted) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if question() == wanted:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@contextmanager
+def half_an_upload(client: Client):
+    """Send the half of a chunk, and leave when the context ends."""
+    connection = http.client.HTTPConnection("127.0.0.1", client.registry.port, timeout=10)
+    connection.putrequest("PATCH", f"/v2/{client.name}{client.start()}")
+    for name, value in {**client.headers, "Content-Length": "1000"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"x" * 500)
+    yield
+    connection.close()
+
+
 @pytest.mark.postgres
 def test_metrics_and_readiness_have_a_port_of_their_own(postgres_server, tmp_path) -> None:
     with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
         client = Client(registry, "admin/measured")
         client.push("v1", client.image("x"))
         client.call("GET", "/manifests/v1")
-        connection = http.client.HTTPConnection(registry.metrics_host, 9091, timeout=10)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
+        text = metrics_of(registry)
+        with half_an_upload(client):
+            assert becomes(lambda: in_flight(registry), 1.0)
+        assert becomes(lambda: in_flight(registry), 0.0)
     assert 'quay_registry_image_pulls_total{protocol="v2",ref="tag",status="200"} 1.0' in text
     assert "quay_registry_image_pushes_total" in text
     assert 'quay_request_duration_seconds_count{method="GET",route="v2.manifest"' in text

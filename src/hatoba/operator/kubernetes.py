@@ -68,6 +68,7 @@ _NAMESPACED: Final = {
     "Ingress": ("networking.k8s.io", "v1", "ingresses"),
     "Certificate": ("cert-manager.io", "v1", "certificates"),
     "ObjectBucketClaim": ("objectbucket.io", "v1alpha1", "objectbucketclaims"),
+    "MetricValueList": ("custom.metrics.k8s.io", "v1beta1", "pods"),
     "ServiceMonitor": ("monitoring.coreos.com", "v1", "servicemonitors"),
     "PrometheusRule": ("monitoring.coreos.com", "v1", "prometheusrules"),
 }
@@ -153,6 +154,18 @@ class Cluster:
             ):
                 if event != "BOOKMARK":
                     yield event, _typed(found, kind, self._resources[kind])
+
+    async def measures(self, metric: str, *, namespace: str) -> bool:
+        """Tell whether a metrics adapter knows this metric of some pod of the namespace.
+
+        API: custom.metrics.k8s.io/v1beta1, `namespaces/NS/pods/*/METRIC`. An adapter that is not
+        there, or fails, measures nothing.
+        """
+        try:
+            found = await self.get("MetricValueList", f"*/{metric}", namespace=namespace)
+        except HatobaError:
+            return False
+        return bool(found.get("items"))
 
     async def log(
         self, pod: str, container: str, *, namespace: str, lines: int

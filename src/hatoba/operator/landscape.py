@@ -123,6 +123,8 @@ class Capabilities:
     routes: bool = False
     object_buckets: bool = False
     monitoring: bool = False
+    requests_measured: bool = False
+    """Whether a metrics adapter tells how many requests the registry's pods have in flight."""
     http_routes: bool = False
     tls_routes: bool = False
     gateways: tuple[Gateway, ...] = ()

@@ -47,6 +47,8 @@ GENERATED_ANNOTATION: Final = "hatoba.dev/generated-from"
 VERSION_ANNOTATION: Final = "hatoba.dev/quay-version"
 """On Jobs: the version that they bring the database to."""
 
+IN_FLIGHT_METRIC: Final = "hatoba_registry_requests_in_flight"
+"""Of each pod of the registry, when the cluster's metrics adapter offers it."""
 FINALIZER: Final = "quay-operator/finalizer"
 CLUSTER_MONITORING_LABEL: Final = "openshift.io/cluster-monitoring"
 MANAGED_NAMESPACE_LABEL: Final = "quay-operator/managed-label"

@@ -52,7 +52,7 @@ class Observer:
             bundle=bundle,
             bundle_error=fault,
             stored_keys=keys.decode(stored) if stored is not None else {},
-            capabilities=await self._capabilities(),
+            capabilities=await self._capabilities(namespace),
             owned=owned,
             bucket=await self._bucket(owned, f"{name}-{DATA_STORE}", namespace),
         )
@@ -116,14 +116,15 @@ class Observer:
         except NotFound as error:
             return None, error.message
 
-    async def _capabilities(self) -> Capabilities:
+    async def _capabilities(self, namespace: str) -> Capabilities:
         monitoring = (
             not self._settings.watch_namespace
             and self._offered("ServiceMonitor")
             and self._offered("PrometheusRule")
             and await self._cluster.find("Namespace", names.MONITORING_NAMESPACE) is not None
         )
-        return replace(self._landscape(), monitoring=monitoring)
+        measured = await self._cluster.measures(names.IN_FLIGHT_METRIC, namespace=namespace)
+        return replace(self._landscape(), monitoring=monitoring, requests_measured=measured)
 
     def _landscape(self) -> Capabilities:
         """Return what the informers know of the cluster."""

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import objects
+from hatoba.operator import names, objects
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 _KIND: Final = "horizontalpodautoscaler"
+REQUESTS_PER_POD: Final = 32
+"""More requests in flight than so many, on average, ask for another pod."""
 
 
 def _targets(plan: RegistryPlan) -> list[tuple[str, int]]:
@@ -21,10 +23,27 @@ def _targets(plan: RegistryPlan) -> list[tuple[str, int]]:
 
 
 def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
-    return [
+    found = [
         objects.autoscaler(plan, target, component=_KIND, maximum=maximum)
         for target, maximum in _targets(plan)
     ]
+    if plan.capabilities.requests_measured:
+        found[0]["spec"]["metrics"].append(_requests_in_flight())
+    return found
+
+
+def _requests_in_flight() -> JsonObject:
+    """Return what an autoscaler asks a metrics adapter for.
+
+    Only where the metric is known: an autoscaler that misses one of its metrics never scales down.
+    """
+    return {
+        "type": "Pods",
+        "pods": {
+            "metric": {"name": names.IN_FLIGHT_METRIC},
+            "target": {"type": "AverageValue", "averageValue": str(REQUESTS_PER_POD)},
+        },
+    }
 
 
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:

@@ -14,7 +14,7 @@ from hatoba.kernel.errors import HatobaError, Unauthenticated
 from hatoba.kernel.names import MalformedName, RepositoryName
 from hatoba.registry.access.tokens import RegistryClaims
 from hatoba.registry.v2.messages import ClientGone, Headers, Reply, Request, read_head
-from hatoba.registry.v2.metrics import PUSHES, pulls, request_seconds
+from hatoba.registry.v2.metrics import IN_FLIGHT, PUSHES, pulls, request_seconds
 from hatoba.registry.v2.problems import (
     AccessDenied,
     EndpointUnknown,
@@ -43,6 +43,13 @@ class V2Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Spec: ASGI 3.0."""
+        IN_FLIGHT.inc()
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            IN_FLIGHT.dec()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         method = scope["method"]
         row, parameters = match(scope["path"]) or (None, {})

@@ -6,13 +6,18 @@ are as many as there are methods, rows of routes and statuses.
 
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REQUEST_SECONDS = Histogram(
     "quay_request_duration_seconds",
     "Seconds to answer a request.",
     labelnames=("method", "route", "status"),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+IN_FLIGHT = Gauge(
+    "hatoba_registry_requests_in_flight",
+    "Requests that are being answered; what autoscaling may go by.",
+    multiprocess_mode="livesum",
 )
 PULLS = Counter(
     "quay_registry_image_pulls",
