@@ -51,6 +51,13 @@ class Leases:
 
     async def claim(self, name: str, *, holder: str, lifetime: timedelta) -> bool:
         """Take or prolong a lease; False when somebody else holds it."""
+        async with self.database.begin() as connection:
+            return await self.claim_in(connection, name, holder=holder, lifetime=lifetime)
+
+    async def claim_in(
+        self, connection: AsyncConnection, name: str, *, holder: str, lifetime: timedelta
+    ) -> bool:
+        """Do the same as a part of a transaction."""
         now = self.clock.now()
         values = {"name": name, "holder": holder, "expires_at_ms": milliseconds(now + lifetime)}
         free = or_(self.table.c.holder == holder, self.table.c.expires_at_ms <= milliseconds(now))
@@ -61,8 +68,7 @@ class Leases:
             set_={"holder": holder, "expires_at_ms": values["expires_at_ms"]},
             where=free,
         ).returning(self.table.c.name)
-        async with self.database.begin() as connection:
-            return (await connection.execute(claimed)).first() is not None
+        return (await connection.execute(claimed)).first() is not None
 
     async def release(self, name: str, *, holder: str) -> None:
         """Give a lease back; nothing happens when it is no longer held."""

@@ -41,9 +41,7 @@ async def migrate(
 
 
 def _upgrade_blocking(connection: Connection, *, directory: Path, version_table: str) -> str:
-    config = Config()
-    config.set_main_option("script_location", str(directory).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = _config(directory)
     script = ScriptDirectory.from_config(config)
     head = script.get_current_head()
     assert head is not None, "a migrations directory holds at least one revision"
@@ -55,6 +53,19 @@ def _upgrade_blocking(connection: Connection, *, directory: Path, version_table:
         environment.configure(connection=connection, version_table=version_table)
         environment.run_migrations()
     return head
+
+
+def _config(directory: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(directory).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def revisions_in(directory: Path) -> frozenset[str]:
+    """Return the revisions that a directory holds."""
+    script = ScriptDirectory.from_config(_config(directory))
+    return frozenset(found.revision for found in script.walk_revisions())
 
 
 async def applied_revision(

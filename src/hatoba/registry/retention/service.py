@@ -20,6 +20,7 @@ from hatoba.registry.content.shelf import Shelf
 from hatoba.registry.db.tables.blobs import image_storages
 from hatoba.registry.retention import metrics, policy, store, store_blobs, store_purge
 from hatoba.registry.retention.dependents import Dependents
+from hatoba.registry.retention.hold import may_remove
 from hatoba.registry.retention.models import Claim, Collected, RetentionPolicy, Times
 
 log = structlog.get_logger()
@@ -285,7 +286,7 @@ class Collector:
                     row = await store_blobs.claim_quarantined(
                         connection, after_id=after_id, before=before
                     )
-                    if row is None:
+                    if row is None or not await may_remove(connection, now=self.shelf.clock.now()):
                         return done
                     after_id = row.id
                     step = await self._delete_blob(connection, row.id, storage_id=row.storage_id)
