@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "accounts", "access", "repositories", "content", "retention",
-    "mirroring", "scanning", "audit",
+    "mirroring", "scanning", "audit", "backup",
 )  # fmt: skip
 COMPOSITION = ("hatoba.registry.app", "hatoba.registry.rooms")
 

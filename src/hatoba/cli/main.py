@@ -52,6 +52,11 @@ COMMANDS: Final[dict[str, Entry]] = {
         attribute="registry",
         help="Serve, migrate and maintain a registry.",
     ),
+    "backup": Entry(
+        module="hatoba.cli.backup",
+        attribute="backup",
+        help="Back up a whole registry, and restore it.",
+    ),
     "scanner": Entry(
         module="hatoba.cli.scanner", attribute="scanner", help="Serve the vulnerability scanner."
     ),

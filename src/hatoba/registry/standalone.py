@@ -5,18 +5,21 @@ writes a `config.yaml` with keys of its own, which people may edit afterwards.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-from hatoba.config.loader import CONFIG_FILE, Configuration, load
+from hatoba.config.loader import CONFIG_FILE, Configuration, load, parse_yaml, read_mapping
+from hatoba.kernel.errors import Conflict
 from hatoba.kernel.ids import random_text
 from hatoba.kernel.json import JsonObject
 
 DEFAULT_ADMINISTRATOR: Final = "admin"
 _KEY_LENGTH: Final = 64
+_STORAGE: Final = ("DISTRIBUTED_STORAGE_CONFIG", "DISTRIBUTED_STORAGE_PREFERENCE")
 
 
 def open_standalone(directory: Path, *, hostname: str) -> Configuration:
@@ -38,6 +41,31 @@ def open_standalone(directory: Path, *, hostname: str) -> Configuration:
         settings = configuration.settings.model_copy(update={"server_hostname": hostname})
         configuration = replace(configuration, settings=settings)
     return configuration
+
+
+class DirectoryInUse(Conflict):
+    """A directory that shall become a registry belongs to another one."""
+
+
+def moved_here(directory: Path, files: Mapping[str, bytes]) -> Configuration:
+    """Make a data directory for the configuration of a stand-alone registry that lay elsewhere.
+
+    It keeps its keys; database and blobs are looked for here. May be repeated.
+
+    Raises:
+        DirectoryInUse: the directory has a configuration with other keys.
+        ConfigurationInvalid: there is none among the files.
+    """
+    given = parse_yaml(files.get(CONFIG_FILE, b""))
+    here = _first_configuration(directory)
+    moved = given | {key: here[key] for key in ("DB_URI", *_STORAGE)}
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / CONFIG_FILE
+    if not path.exists():
+        _write_new(path, moved)
+    elif read_mapping(directory) != moved:
+        raise DirectoryInUse(f"{directory} holds another registry; name an empty directory")
+    return load(directory)
 
 
 def _first_configuration(directory: Path) -> JsonObject:

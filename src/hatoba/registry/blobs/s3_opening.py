@@ -78,6 +78,16 @@ async def open_bucket(
         )
 
 
+@asynccontextmanager
+async def open_plain_bucket(location: BucketLocation) -> AsyncIterator[Bucket]:
+    """Open a bucket for other files than blobs; nothing is asked of it yet."""
+    async with AsyncExitStack() as stack:
+        trust = _trust(stack, location, directory=Path("/"))
+        made = _client(location, endpoint=location.endpoint_url, trust=trust)
+        client = await stack.enter_async_context(made)
+        yield Bucket(client, name=location.bucket, attempts=location.options.attempts)
+
+
 @cache
 def _session() -> AioSession:
     """Return the one session of the process: it keeps the parsed description of the API."""

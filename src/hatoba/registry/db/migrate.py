@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hatoba.registry.db import migrations
 from hatoba.sql.engine import Database, DatabaseUnavailable
-from hatoba.sql.migrations import migrate
+from hatoba.sql.migrations import migrate, revisions_in
 
 RETRY_SECONDS: Final = 1.0
 
@@ -42,3 +42,9 @@ async def migrate_registry(database: Database) -> str:
     """Create or complete the registry's tables; return the revision reached. Idempotent."""
     directory = Path(str(migrations.__file__)).parent
     return await migrate(database, directory=directory)
+
+
+def known_revisions() -> frozenset[str]:
+    """Return the revisions that this version can start from: its own, and all before it."""
+    directory = Path(str(migrations.__file__)).parent
+    return revisions_in(directory)

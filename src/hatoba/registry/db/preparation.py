@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from hatoba.sql.engine import Database, DatabaseUnavailable
 
@@ -64,6 +65,29 @@ async def prepare_database(
         finally:
             await connection.close()
         return
+
+
+async def require_trigrams(database: Database, *, patience_seconds: float) -> None:
+    """Have the extension pg_trgm in a PostgreSQL, made here or by its administrator beside us.
+
+    Raises:
+        DatabaseUnavailable: neither happened within `patience_seconds`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
+        try:
+            async with database.read() as connection:
+                await connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+        except DBAPIError as error:
+            if loop.time() >= deadline:
+                raise DatabaseUnavailable(
+                    f"the extension pg_trgm is missing: {error.orig}"
+                ) from error
+            log.info("waiting for the extension")
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 async def wait_for_database(database: Database, *, patience_seconds: float) -> None:

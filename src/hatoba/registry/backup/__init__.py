@@ -1,0 +1,1 @@
+"""Backups of a whole registry: database, blobs, configuration; and their restoration."""

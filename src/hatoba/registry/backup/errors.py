@@ -1,0 +1,55 @@
+"""What can be wrong with a backup, its key or the place where it lies."""
+
+from hatoba.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable, Unsupported
+
+
+class KeyMalformed(InvalidInput):
+    """What was given as a key is none."""
+
+
+class KeyWrong(InvalidInput):
+    """It was sealed with another key than the one given."""
+
+
+class SealBroken(Conflict):
+    """Sealed bytes were changed, cut off, or put in the place of others."""
+
+
+class FormatUnknown(Unsupported):
+    """It is no sealed file, or one of a format that this version does not read."""
+
+
+class BackupMissing(NotFound):
+    """There is no such backup, or none at all."""
+
+
+class BackupDamaged(Conflict):
+    """A backup lacks bytes that it should have."""
+
+
+class BackupForeign(Conflict):
+    """A backup does not fit the place where it shall be restored."""
+
+
+class BackupRunning(Conflict):
+    """Another backup of the same registry is being made."""
+
+
+class DatabaseNotEmpty(Conflict):
+    """A database that shall be restored has tables already."""
+
+
+class ProgramMissing(Unavailable):
+    """A program of PostgreSQL is not installed here."""
+
+
+class DumpFailed(Unavailable):
+    """A program of PostgreSQL did not do its work."""
+
+
+class VaultMissing(NotFound):
+    """The vault holds no such file."""
+
+
+class VaultUnavailable(Unavailable):
+    """The place where backups lie does not answer, or has no space left."""
