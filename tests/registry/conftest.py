@@ -24,10 +24,13 @@ from hatoba.registry.rooms import Rooms, open_rooms
 from hatoba.registry.web.routes import open_sessions, web_routes
 from hatoba.sql.engine import open_database
 
+ON_POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.postgres)
+only_postgresql = pytest.mark.parametrize("migrated_uri", [ON_POSTGRESQL], indirect=True)
+"""For tests of what SQLite does not have."""
 QUAY = Path(__file__).parents[3] / "shared/data/quay"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
 def database_uri(request, tmp_path):
     """The address of an empty database."""
     if request.param == "sqlite":
@@ -66,7 +69,7 @@ def migrated_url(postgres_server):
         yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
 def migrated_uri(request, tmp_path):
     """The address of a migrated database without accounts."""
     if request.param == "sqlite":
@@ -130,6 +133,7 @@ class Console:
 
     rooms: Rooms
     client: httpx2.AsyncClient
+    app: Starlette
     token: str = ""
 
     async def call(self, method, path, *, body=None, token=None, **more):
@@ -172,7 +176,7 @@ def open_console(database, clock):
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://registry.example:5180"
         ) as client:
-            yield Console(rooms=rooms, client=client)
+            yield Console(rooms=rooms, client=client, app=app)
 
     return opened
 

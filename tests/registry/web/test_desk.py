@@ -1,14 +1,20 @@
 """A question for a token that was asked a moment ago gets the same token, until something changes."""
 
 import asyncio
+import base64
+import json
 from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from datetime import timedelta
 
 import httpx2
 import pytest
+from tests.registry.conftest import only_postgresql
 
 from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
 from hatoba.registry.access.issued import IssuedToken
+from hatoba.registry.accounts.app_tokens import AppTokens
 from hatoba.registry.app import make_application, open_services
 
 pytestmark = pytest.mark.anyio
@@ -99,9 +105,53 @@ async def test_a_changed_password_ends_what_was_answered_before(
         assert await ask(client) == 401
 
 
+async def test_an_answer_says_how_long_its_token_lives_and_from_when(
+    migrated_uri, tmp_path, clock
+) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (rooms, client):
+        await first_user(client)
+        params = {"service": HOST, "scope": PULL}
+        first = (await client.get("/v2/auth", params=params, auth=FIRST)).json()
+        assert (first["expires_in"], first["issued_at"]) == (300, "2026-11-23T12:00:00Z")
+        claims = await rooms.verifier.verify(first["token"])
+        assert claims.expires_at == clock.now().timestamp() + 300
+        clock.advance(seconds=59)
+        again = await client.get("/v2/auth", params=params, auth=FIRST)
+        assert again.json() == first, "the same token began when it began"
+
+
+async def test_a_token_counts_from_before_its_grants_were_read(console, clock) -> None:
+    """As of a process that was stopped in between: what it read may be revoked since."""
+    rooms = console.rooms
+
+    class Slow(AppTokens):
+        async def find(self, code):
+            found = await super().find(code)
+            clock.advance(seconds=1000)
+            return found
+
+    slow = Slow(**{part.name: getattr(rooms.app_tokens, part.name) for part in fields(AppTokens)})
+    credentials = replace(rooms.credentials, app_tokens=slow)
+    console.app.state.rooms = replace(rooms, credentials=credentials)
+    made = await console.call("POST", "/user/apptoken", body={"title": "laptop"})
+    code = made.json()["token"]["token_code"]
+    began = clock.now()
+    params = {"service": rooms.settings.server_hostname, "scope": PULL}
+    answer = (await console.client.get("/v2/auth", params=params, auth=("$app", code))).json()
+    assert clock.now() == began + timedelta(seconds=1000)
+    claims = jwt_claims(answer["token"])
+    assert claims["exp"] == began.timestamp() + answer["expires_in"]
+
+
+def jwt_claims(token: str) -> dict:
+    payload = token.split(".")[1]
+    read: dict = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return read
+
+
+# SQLite has no word for other processes: what they remember ends by its age.
+@only_postgresql
 async def test_another_process_learns_of_a_change(migrated_uri, tmp_path, clock) -> None:
-    if migrated_uri.startswith("sqlite"):
-        pytest.skip("SQLite has no word for other processes: what they remember ends by its age")
     async with (
         registry(migrated_uri, tmp_path, clock) as (_, one),
         registry(migrated_uri, tmp_path, clock) as (rooms, other),

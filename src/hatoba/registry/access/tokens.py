@@ -8,7 +8,7 @@ that warm requests cost neither arithmetic nor SQL.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from joserfc import jwt
@@ -76,13 +76,16 @@ class TokenIssuer:
         audience: str | None,
         grants: Sequence[Grant],
         lifetime: timedelta | None = None,
+        decided_at: datetime | None = None,
     ) -> str:
         """Return a signed token that grants these actions for the usual lifetime or another one.
 
-        No lifetime may be longer than LONGEST_LIFETIME, after which keys are forgotten.
+        No lifetime may be longer than LONGEST_LIFETIME, after which keys are forgotten. The
+        lifetime counts from `decided_at`, a moment before the grants were read: a process that
+        was stopped in between must not hand out anew what was revoked meanwhile.
         """
         key = await self.keys.signing_key()
-        now = int(self.clock.now().timestamp())
+        now = int((decided_at or self.clock.now()).timestamp())
         claims = {
             "iss": SERVICE,
             "aud": audience,

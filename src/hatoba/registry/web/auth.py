@@ -8,6 +8,7 @@ exist creates it, where the caller may.
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -117,11 +118,13 @@ def parse_scope(text: str, *, rooms: Rooms) -> WantedScope | None:
 async def issue_token(request: Request) -> Response:
     """Answer GET /v2/auth."""
     rooms: Rooms = request.app.state.rooms
-    generation = rooms.issued.generation
+    generation, began = rooms.issued.generation, rooms.clock.now()
     try:
         identity, grants = await _decide(request, rooms)
         audience = request.query_params.get("service")
-        token = await rooms.issuer.issue(identity, audience=audience, grants=grants)
+        token = await rooms.issuer.issue(
+            identity, audience=audience, grants=grants, decided_at=began
+        )
     except TooManyLogins as error:
         headers = {"Retry-After": str(error.retry_after_seconds)}
         return PlainTextResponse(error.message, status_code=429, headers=headers)
@@ -132,11 +135,25 @@ async def issue_token(request: Request) -> Response:
         headers = {} if wait is None else {"Retry-After": str(wait)}
         return JSONResponse(body, status_code=status, headers=headers)
     issued = IssuedToken(
-        body=json.dumps({"token": token}, separators=(",", ":")).encode(),
+        body=_answer_body(token, issued_at=began, lifetime=rooms.issuer.lifetime),
         login=_login(request, rooms, identity),
     )
     rooms.issued.put(question_of(request.scope), issued, generation=generation)
     return Response(issued.body, media_type=JSON_TYPE)
+
+
+def _answer_body(token: str, *, issued_at: datetime, lifetime: timedelta) -> bytes:
+    """Return what a client needs to know when to ask anew, also where it is told this later.
+
+    Spec: Distribution, "Token Authentication Specification": without `expires_in` a client takes
+    60 seconds, without `issued_at` it counts from when it was answered.
+    """
+    body = {
+        "token": token,
+        "expires_in": int(lifetime.total_seconds()),
+        "issued_at": issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 async def _decide(request: Request, rooms: Rooms) -> tuple[Identity, list[Grant]]:
