@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import delete, event, text
+from tests.registry.conftest import only_postgresql
 from tests.registry.content.conftest import NAME, Room
 
 from hatoba.kernel.digests import Digest
@@ -178,14 +179,14 @@ async def fill_catalog(room: Room) -> list[int]:
     return [account.id for account in people.values()]
 
 
+# SQLite resolves tags one by one.
 @pytest.fixture
 async def resolver(room):
-    if not room.shelf.database.is_postgresql:
-        pytest.skip("SQLite resolves tags one by one")
     async with open_questions(room.shelf.database, connections=1) as questions:
         yield PreparedTagResolver(pool=questions.pool, clock=room.clock)
 
 
+@only_postgresql
 async def test_tags_that_wait_together_are_asked_for_together(room, resolver) -> None:
     contents = [await room.image(annotations={"n": str(n)}) for n in range(3)]
     for number, content in enumerate(contents):
@@ -202,6 +203,7 @@ async def test_tags_that_wait_together_are_asked_for_together(room, resolver) ->
     assert len(asked) == 1
 
 
+@only_postgresql
 async def test_who_comes_while_a_question_is_under_way_asks_anew(room, resolver) -> None:
     await room.push("v1", await room.image())
     asked = Asked()
@@ -218,6 +220,7 @@ async def test_who_comes_while_a_question_is_under_way_asks_anew(room, resolver)
     assert len(asked) == 2
 
 
+@only_postgresql
 async def test_who_leaves_takes_nobody_along(room, resolver) -> None:
     content = await room.image()
     await room.push("v1", content)
@@ -229,6 +232,7 @@ async def test_who_leaves_takes_nobody_along(room, resolver) -> None:
     assert (await staying).digest == Digest.of(content)
 
 
+@only_postgresql
 async def test_a_lost_connection_is_said_and_replaced(room, resolver) -> None:
     await room.push("v1", await room.image())
     async with resolver.pool.acquire() as connection:
