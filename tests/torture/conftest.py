@@ -81,11 +81,21 @@ def torture(request) -> Torture:
 @pytest.fixture
 def play(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Start a PostgreSQL and registries for one test."""
+    yield from _playing(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stage]]:
+    """Start a PostgreSQL and registries for all tests of a module."""
+    yield from _playing(tmp_path_factory.mktemp("stage"))
+
+
+def _playing(directory: Path) -> Iterator[Callable[..., Stage]]:
     stack = ExitStack()
 
     def start(*, database_environment: dict[str, str] | None = None, **config: Any) -> Stage:
         server = stack.enter_context(running_postgres(environment=database_environment))
-        return stack.enter_context(staged(tmp_path, server, **config))
+        return stack.enter_context(staged(directory, server, **config))
 
     with stack:
         yield start

@@ -4,8 +4,11 @@ libfaketime gives a registry a time of its own, which a file changes while it ru
 """
 
 import time
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests.torture.client import Client
@@ -22,25 +25,49 @@ LONG = {"PUSH_TEMP_TAG_EXPIRATION_SEC": 10 * 365 * 86400, "FEATURE_GARBAGE_COLLE
 """Nothing may expire rightly while the clocks are moved by months."""
 
 
+Put = Callable[[timedelta], None]
+
+
 @pytest.fixture
-def wrong_clock(tmp_path: Path):
-    """Return the environment of a process with a wrong clock, and how to set that clock."""
+def wrong_clock() -> Iterator[tuple[dict[str, str], Put]]:
+    with faked_time() as faked:
+        yield faked
+
+
+@contextmanager
+def faked_time() -> Iterator[tuple[dict[str, str], Put]]:
+    """Give the environment of a process with a wrong clock, and how to set that clock."""
     [*found] = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     if not found:
         pytest.skip("libfaketime is not installed: apt-get install faketime")
-    setting = tmp_path / "faketime"
+    with TemporaryDirectory(prefix="hatoba-clock-") as directory:
+        # PostgreSQL runs as somebody else than root, and has to read this as well.
+        Path(directory).chmod(0o755)
+        setting = Path(directory, "faketime")
 
-    def put(offset: timedelta) -> None:
-        setting.write_text(f"{offset.total_seconds():+.0f}\n")
+        def put(offset: timedelta) -> None:
+            # By renaming, as a file that is empty for an instant would stand for the right time.
+            fresh = setting.with_suffix(".new")
+            fresh.write_text(f"{offset.total_seconds():+.0f}\n")
+            fresh.rename(setting)
 
-    put(timedelta())
-    return {
-        "LD_PRELOAD": str(found[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(setting),
-        "FAKETIME_NO_CACHE": "1",
-        # Real clocks that are set do not move these either.
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }, put
+        put(timedelta())
+        yield (
+            {
+                "LD_PRELOAD": str(found[0]),
+                "FAKETIME_TIMESTAMP_FILE": str(setting),
+                "FAKETIME_NO_CACHE": "1",
+                # Real clocks that are set do not move these either.
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            },
+            put,
+        )
+
+
+def database_error(stage: Stage) -> timedelta:
+    """Return by how much the database's clock is wrong."""
+    found: datetime = stage.postgres.query("SELECT clock_timestamp() AS now")[0]["now"]
+    return timedelta(seconds=found.timestamp() - time.time())
 
 
 def push(client: Client, text: str) -> str:
@@ -106,7 +133,9 @@ def test_jumps_of_the_database_s_clock_lose_nothing(play, wrong_clock, torture) 
     stage: Stage = play(database_environment=environment, **LONG)
     with torture.crowd(stage, deletes=False):
         for _ in torture.instants(stage, short=5, least=4):
-            put(timedelta(seconds=dice.choice([-1, 1]) * dice.choice([2, 400, 10_000])))
+            offset = timedelta(seconds=dice.choice([-1, 1]) * dice.choice([2, 400, 10_000]))
+            put(offset)
+            assert abs(database_error(stage) - offset) < timedelta(seconds=2), "it did not move"
             stage.replicas[0].kill()
             stage.replicas[0].start()
     read_everything(stage.client())
