@@ -4,15 +4,17 @@ Objects are plain JSON dictionaries: what others wrote into them survives. Error
 library become errors of ours here and nowhere else.
 """
 
+import asyncio
 import builtins
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import msgspec
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.models import User
@@ -43,8 +45,13 @@ ALL_NAMESPACES: Final = "*"
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS: Final = 30.0
 _IDLE_CONNECTIONS: Final = 20
-_WATCH_SECONDS: Final = 290
-"""After so long the server ends a watch, so that a connection that died unseen is noticed."""
+WATCH_SECONDS: Final = 290
+"""After so long the server ends a watch."""
+WATCH_SILENCE_SECONDS: Final = 320.0
+"""A watch that says nothing for longer than the server keeps one open may have lost its
+connection unseen (a firewall forgot it, a machine vanished): who watches lists again then."""
+LONGEST_RETRY_AFTER_SECONDS: Final = 60
+"""No server is obeyed that asks for more patience."""
 
 _NAMESPACED: Final = {
     names.KIND: (names.GROUP, names.VERSION, "quayregistries"),
@@ -75,7 +82,6 @@ _NAMESPACED: Final = {
 _GLOBAL: Final = {
     "Namespace": ("", "v1", "namespaces"),
     "IngressClass": ("networking.k8s.io", "v1", "ingressclasses"),
-    "StorageClass": ("storage.k8s.io", "v1", "storageclasses"),
     "ClusterIssuer": ("cert-manager.io", "v1", "clusterissuers"),
 }
 
@@ -91,8 +97,11 @@ class Listing:
 class Cluster:
     """The verbs, by kind. Raises the kinds of `kernel.errors` with the server's own message."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(
+        self, client: AsyncClient, *, watch_silence_seconds: float = WATCH_SILENCE_SECONDS
+    ) -> None:
         self._client = client
+        self._silence = watch_silence_seconds
         self._resources: dict[str, Any] = {
             kind: _known(group, version, kind)
             or create_namespaced_resource(group, version, kind, plural)
@@ -143,18 +152,20 @@ class Cluster:
         labelled: bool = False,
         name: str = "",
     ) -> AsyncIterator[tuple[str, JsonObject]]:
-        """Yield (ADDED | MODIFIED | DELETED, object) until the connection fails."""
+        """Yield (ADDED | MODIFIED | DELETED, object) until the connection fails or falls silent."""
+        events = self._client.watch(
+            self._resources[kind],
+            **_scope(self._resources[kind], namespace),
+            labels={names.REGISTRY_LABEL: exists()} if labelled else None,
+            fields={"metadata.name": name} if name else None,
+            resource_version=since,
+            server_timeout=WATCH_SECONDS,
+        )
         with _translated():
-            async for event, found in self._client.watch(
-                self._resources[kind],
-                **_scope(self._resources[kind], namespace),
-                labels={names.REGISTRY_LABEL: exists()} if labelled else None,
-                fields={"metadata.name": name} if name else None,
-                resource_version=since,
-                server_timeout=_WATCH_SECONDS,
-            ):
-                if event != "BOOKMARK":
-                    yield event, _typed(found, kind, self._resources[kind])
+            async with aclosing(_spoken(events, silence_seconds=self._silence)) as said:
+                async for event, found in said:
+                    if event != "BOOKMARK":
+                        yield event, _typed(found, kind, self._resources[kind])
 
     async def measures(self, metric: str, *, namespace: str) -> bool:
         """Tell whether a metrics adapter knows this metric of some pod of the namespace.
@@ -282,6 +293,39 @@ def _typed(found: Any, kind: str, resource: Any) -> JsonObject:
     return {**found, "apiVersion": base.api_version.lstrip("/"), "kind": kind}
 
 
+async def _spoken(
+    watch: AsyncIterable[Any], *, silence_seconds: float
+) -> AsyncGenerator[Any, None]:
+    """Yield what a watch says, until it has been silent for too long."""
+    events = aiter(watch)
+    while True:
+        try:
+            async with asyncio.timeout(silence_seconds):
+                event = await anext(events)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield event
+
+
+class Throttled(Unavailable):
+    """The API has too much to do, and says when to come back."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+_BROKEN: Final = (
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    OSError,
+    ssl.SSLError,
+    msgspec.MsgspecError,  # half an answer, or none in JSON
+    UnicodeDecodeError,
+)
+"""How a connection fails, whatever is at its other end."""
+
+
 class _Translation:
     """Turns the client library's errors into ours."""
 
@@ -291,9 +335,13 @@ class _Translation:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, HatobaError):
             return
-        if isinstance(error, httpx2.HTTPStatusError):
-            raise _status_error(error) from error
-        if isinstance(error, (httpx2.HTTPError, OSError, ssl.SSLError)):
+        # The library fails itself over a refusal that is no Status, such as a balancer's page.
+        refused: BaseException | None = error
+        while refused is not None and not isinstance(refused, httpx2.HTTPStatusError):
+            refused = refused.__context__
+        if refused is not None:
+            raise _status_error(refused) from error
+        if isinstance(error, _BROKEN):
             raise Unavailable(f"the Kubernetes API does not answer: {error!r}") from error
 
 
@@ -306,6 +354,11 @@ def _status_error(error: httpx2.HTTPStatusError) -> HatobaError:
         code, message = error.status.code or 500, error.status.message or str(error)
     else:
         code, message = error.response.status_code, str(error).splitlines()[0]
+    response: httpx2.Response | None = getattr(error, "response", None)
+    patience = response.headers.get("Retry-After", "") if response is not None else ""
+    if patience.isdecimal() and (code == 429 or code >= 500):
+        seconds = min(int(patience), LONGEST_RETRY_AFTER_SECONDS)
+        return Throttled(message, retry_after_seconds=seconds)
     kinds: dict[int, type[HatobaError]] = {
         401: Unauthenticated,
         403: Forbidden,
@@ -338,9 +391,21 @@ def load_configuration(*, kubeconfig: str, service_account: Path) -> KubeConfig:
         raise NoCluster(f"no cluster to talk to: {error}") from error
 
 
+Around = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
+
+
+def _nothing_around(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
+    return transport
+
+
 @asynccontextmanager
-async def connected(configuration: KubeConfig) -> AsyncIterator[Cluster]:
-    """Open a client for as long as the context lasts."""
+async def connected(
+    configuration: KubeConfig, *, around: Around = _nothing_around
+) -> AsyncIterator[Cluster]:
+    """Open a client for as long as the context lasts.
+
+    `around` may put something between the client and the network.
+    """
     single = configuration.get()
     if single is None:
         raise NoCluster("the kubeconfig has no current context")
@@ -358,6 +423,6 @@ async def connected(configuration: KubeConfig) -> AsyncIterator[Cluster]:
         config=configuration,
         timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
         trust_env=False,
-        transport=transport,
+        transport=around(transport),
     ) as client:
         yield Cluster(client)

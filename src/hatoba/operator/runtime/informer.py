@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from prometheus_client import Counter
 
-from hatoba.kernel.errors import Forbidden, HatobaError, NotFound, Unauthenticated
+from hatoba.kernel.errors import Forbidden, Gone, HatobaError, NotFound, Unauthenticated
 from hatoba.kernel.json import JsonObject
+from hatoba.operator import names
 from hatoba.operator.kubernetes import Cluster, Listing
 
 log = structlog.get_logger()
@@ -20,6 +22,15 @@ log = structlog.get_logger()
 ABSENT_RETRY_SECONDS: Final = 30.0
 FORBIDDEN_RETRY_SECONDS: Final = 10.0
 LONGEST_RETRY_SECONDS: Final = 30.0
+FIRST_RETRY_SECONDS: Final = 0.5
+
+BROKEN: Final = Counter(
+    "hatoba_operator_watch_failures_total", "Watches that ended in a failure.", ["kind"]
+)
+
+
+Place = tuple[str, str]
+"""Namespace and name."""
 
 
 def _nothing() -> None:
@@ -38,6 +49,14 @@ class Scope:
     """Only the one of this name."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class WatchRetry:
+    """How long to wait before a watch that broke is begun anew: longer each time."""
+
+    first_seconds: float = FIRST_RETRY_SECONDS
+    longest_seconds: float = LONGEST_RETRY_SECONDS
+
+
 class Informer:
     """The objects of one kind."""
 
@@ -49,6 +68,7 @@ class Informer:
         changed: Callable[[JsonObject], None],
         turned: Callable[[], None] = _nothing,
         scope: Scope,
+        retry: WatchRetry | None = None,
     ) -> None:
         self.kind = kind
         self.offered = False
@@ -61,7 +81,18 @@ class Informer:
         self._changed = changed
         self._turned = turned
         self._scope = scope
-        self._objects: dict[tuple[str, str], JsonObject] = {}
+        self._retry = retry or WatchRetry()
+        self._objects: dict[Place, JsonObject] = {}
+        self._labelled: dict[str, dict[Place, JsonObject]] = {}
+        """The same objects by the registry that their label names."""
+
+    def get(self, namespace: str, name: str) -> JsonObject | None:
+        """Return one object, None when it is not there."""
+        return self._objects.get((namespace, name))
+
+    def objects_of(self, registry: str) -> list[JsonObject]:
+        """Return what carries the label of a registry, in any namespace."""
+        return list(self._labelled.get(registry, {}).values())
 
     def objects(self) -> list[JsonObject]:
         """Return what is there; the objects are shared, nobody may change them."""
@@ -69,25 +100,47 @@ class Informer:
 
     async def run(self) -> None:
         """Keep the copy current until cancelled."""
-        delay = 0.5
+        loop = asyncio.get_running_loop()
+        failures = 0
         while True:
-            try:
-                await self._follow()
-                delay = 0.5
-            except NotFound:
-                self._replace_all([])
-                self._turn(offered=False, fault="")
-                await asyncio.sleep(ABSENT_RETRY_SECONDS)
-            except (Forbidden, Unauthenticated) as error:
-                # What was seen before stays: a lost permission is no reason to call pods gone.
-                if self.fault != error.message:
-                    log.warning("watch forbidden", kind=self.kind, error=error.message)
-                self._turn(offered=False, fault=error.message)
-                await asyncio.sleep(FORBIDDEN_RETRY_SECONDS)
-            except HatobaError as error:
-                log.warning("watch broke", kind=self.kind, error=error.message)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+            began = loop.time()
+            delay = await self._try()
+            if loop.time() - began > self._retry.longest_seconds:
+                # It worked for a while: what happened long ago is no reason to wait long.
+                failures = 0
+            if delay is None:
+                failures += 1
+                delay = self._retry.first_seconds * 2.0 ** min(failures - 1, 16)
+            await asyncio.sleep(min(delay, self._retry.longest_seconds))
+
+    async def _try(self) -> float | None:
+        """Follow until that ends; return after how long to begin anew, None after a failure."""
+        try:
+            await self._follow()
+        except Gone as error:
+            # A version is kept for minutes only: list again, nothing is wrong.
+            log.debug("watch expired", kind=self.kind, error=error.message)
+            return self._retry.first_seconds
+        except NotFound:
+            self._replace_all([])
+            self._turn(offered=False, fault="")
+            return ABSENT_RETRY_SECONDS
+        except (Forbidden, Unauthenticated) as error:
+            # What was seen before stays: a lost permission is no reason to call pods gone.
+            if self.fault != error.message:
+                log.warning("watch forbidden", kind=self.kind, error=error.message)
+            self._turn(offered=False, fault=error.message)
+            return FORBIDDEN_RETRY_SECONDS
+        except HatobaError as error:
+            BROKEN.labels(self.kind).inc()
+            log.warning("watch broke", kind=self.kind, error=error.message)
+            return None
+        except Exception:
+            # A copy that nobody keeps current any more would be believed for ever.
+            BROKEN.labels(self.kind).inc()
+            log.exception("watch crashed", kind=self.kind)
+            return None
+        return 0.0
 
     async def load(self) -> None:
         """Fill the copy once, for those who look and leave."""
@@ -119,11 +172,24 @@ class Informer:
             name=self._scope.name,
         )
         async for event, obj in events:
-            if event == "DELETED":
-                self._objects.pop(_key(obj), None)
-            else:
-                self._objects[_key(obj)] = _trimmed(obj)
+            self._forget(_key(obj))
+            if event != "DELETED":
+                self._remember(obj)
             self._changed(obj)
+
+    def _remember(self, obj: JsonObject) -> None:
+        key = _key(obj)
+        self._objects[key] = _trimmed(obj)
+        self._labelled.setdefault(_label(obj), {})[key] = obj
+
+    def _forget(self, key: Place) -> None:
+        known = self._objects.pop(key, None)
+        if known is None:
+            return
+        mine = self._labelled[_label(known)]
+        del mine[key]
+        if not mine:
+            del self._labelled[_label(known)]
 
     def _turn(self, *, offered: bool, fault: str) -> None:
         """Note whether the kind can be seen; who depends on it is told when that changes."""
@@ -136,18 +202,22 @@ class Informer:
 
     def _replace_all(self, items: list[JsonObject]) -> None:
         gone = dict(self._objects)
-        self._objects = {}
+        self._objects, self._labelled = {}, {}
         for obj in items:
             known = gone.pop(_key(obj), None)
-            self._objects[_key(obj)] = _trimmed(obj)
+            self._remember(obj)
             if known is None or _version(known) != _version(obj):
                 self._changed(obj)
         for obj in gone.values():
             self._changed(obj)
 
 
-def _key(obj: JsonObject) -> tuple[str, str]:
+def _key(obj: JsonObject) -> Place:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _label(obj: JsonObject) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(names.REGISTRY_LABEL, ""))
 
 
 def _version(obj: JsonObject) -> str:
