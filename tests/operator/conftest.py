@@ -43,6 +43,7 @@ from hatoba.operator.process import Operator
 REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
+LABELLED = "quay-operator/quayregistry"
 WATCHED = {
     "Deployment": DEPLOYMENTS,
     "Job": JOBS,
@@ -165,7 +166,7 @@ class World:
                 await informer.synced.wait()
                 resource = WATCHED.get(informer.kind)
                 while resource is not None and informer.offered:
-                    listing = await self.objects.list(resource, labels="quay-operator/quayregistry")
+                    listing = await self.objects.list(resource, labels=LABELLED)
                     if _versions(listing.items) == _versions(informer.objects()):
                         break
                     await asyncio.sleep(0.005)
@@ -291,11 +292,17 @@ RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBi
 
 @asynccontextmanager
 async def a_world(
-    *, wanted=Wanted(overlay="openshift"), settings=SETTINGS, definitions=(), without=()
+    *,
+    wanted=Wanted(overlay="openshift"),
+    settings=SETTINGS,
+    definitions=(),
+    without=(),
+    around=lambda transport: transport,
 ):
     """Open a cluster in which the operator has the rights that deploy/ gives to it, no more.
 
-    `without` names namespaces that this cluster does not have.
+    `without` names namespaces that this cluster does not have; `around` is put between operator
+    and cluster.
     """
     clock = SystemClock()
     api = open_api(None, clock=clock, admin_token="admin-token")
@@ -325,7 +332,7 @@ async def a_world(
         configuration = KubeConfig.from_one(
             cluster=Cluster(server=f"http://{server.address}"), user=User(token=token)
         )
-        async with connected(configuration) as cluster:
+        async with connected(configuration, around=around) as cluster:
             operator = Operator(cluster, settings=settings, clock=clock)
             async with operator.watching():
                 yield World(objects, cluster, operator, server.address, api.roles.asked)
@@ -338,3 +345,20 @@ async def a_world(
 async def world():
     async with a_world() as found:
         yield found
+
+
+@pytest.fixture
+async def stage():
+    """Yield a world between whose operators and cluster there is a weather to choose."""
+    # Both stand on this module.
+    from tests.operator.staging import Stage
+    from tests.operator.weather import Weather
+
+    weathers = []
+
+    def around(transport):
+        weathers.append(Weather(transport))
+        return weathers[-1]
+
+    async with a_world(around=around) as found:
+        yield Stage(found, weathers[0])

@@ -42,11 +42,7 @@ class Observation:
         """The components that the spec lists, as they stand there."""
         entries = self.registry.get("spec", {}).get("components") or []
         return tuple(
-            Component(
-                kind=str(entry.get("kind", "")),
-                managed=bool(entry.get("managed")),
-                overrides=entry.get("overrides") or {},
-            )
+            Component(kind=str(entry.get("kind", "")), managed=bool(entry.get("managed")))
             for entry in entries
         )
 

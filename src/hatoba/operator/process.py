@@ -9,7 +9,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,10 @@ from hatoba.operator.model import Images, OperatorSettings
 from hatoba.operator.observe import LANDSCAPE_KINDS, WATCHED_KINDS, Observer
 from hatoba.operator.reconciler import Reconciler
 from hatoba.operator.reconfigure import Reconfigurer
-from hatoba.operator.runtime.controller import Controller, Key
+from hatoba.operator.runtime.controller import Controller, Key, Limits
 from hatoba.operator.runtime.election import Election
-from hatoba.operator.runtime.informer import Informer, Scope
-from hatoba.operator.runtime.queue import WorkQueue
+from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry
+from hatoba.operator.runtime.queue import QueueSettings, WorkQueue
 from hatoba.operator.runtime.references import References
 from hatoba.serving.listeners import listening
 
@@ -79,17 +79,35 @@ def operator_settings(environment: Mapping[str, str], *, namespace: str = "") ->
     )
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Pace:
+    """How much the operator does at once, and how long it waits after a failure."""
+
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    limits: Limits = field(default_factory=Limits)
+    watches: WatchRetry = field(default_factory=WatchRetry)
+
+
 class Operator:
     """Informers, queue and workers over one cluster."""
 
-    def __init__(self, cluster: Cluster, *, settings: OperatorSettings, clock: Clock) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        settings: OperatorSettings,
+        clock: Clock,
+        pace: Pace | None = None,
+    ) -> None:
+        pace = pace or Pace()
+        self.queue: WorkQueue[Key] = WorkQueue(pace.queue)
         scope = settings.watch_namespace
         self._registries = Informer(
             cluster,
             names.KIND,
             changed=self._registry_changed,
             scope=Scope(namespace=scope, labelled=False),
+            retry=pace.watches,
         )
         self._owned = {
             kind: Informer(
@@ -98,6 +116,7 @@ class Operator:
                 changed=self._owned_changed,
                 turned=self._cluster_changed,
                 scope=Scope(namespace=scope),
+                retry=pace.watches,
             )
             for kind in WATCHED_KINDS
         } | {
@@ -107,15 +126,18 @@ class Operator:
                 changed=lambda _obj: self._cluster_changed(),
                 turned=self._cluster_changed,
                 scope=Scope(labelled=False),
+                retry=pace.watches,
             )
             for kind in LANDSCAPE_KINDS
         }
-        self.references = References(cluster, changed=self.queue.add)
+        self.references = References(cluster, changed=self.queue.add, retry=pace.watches)
         observer = Observer(cluster, self._owned, settings=settings)
         self.reconciler = Reconciler(
             cluster, observer, self.references, settings=settings, clock=clock
         )
-        self.controller = Controller(self.reconciler.reconcile, queue=self.queue, clock=clock)
+        self.controller = Controller(
+            self.reconciler.reconcile, queue=self.queue, clock=clock, limits=pace.limits
+        )
 
     @property
     def informers(self) -> tuple[Informer, ...]:
@@ -156,14 +178,15 @@ class Operator:
 
     def _owned_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]
-        name = (metadata.get("labels") or {}).get(names.REGISTRY_LABEL)
-        for registry in self._registries.objects():
-            found = registry["metadata"]
-            if found["name"] == name and metadata.get("namespace") in (
-                found["namespace"],
-                names.MONITORING_NAMESPACE,
-            ):
-                self.queue.add((found["namespace"], found["name"]))
+        name = str((metadata.get("labels") or {}).get(names.REGISTRY_LABEL, ""))
+        namespace = str(metadata.get("namespace", ""))
+        if self._registries.get(namespace, name) is not None:
+            self.queue.add((namespace, name))
+        elif namespace == names.MONITORING_NAMESPACE:
+            # There is one dashboard for all registries of a name.
+            for registry in self._registries.objects():
+                if registry["metadata"]["name"] == name:
+                    self._registry_changed(registry)
 
 
 async def run(settings: ProcessSettings, *, clock: Clock) -> None:

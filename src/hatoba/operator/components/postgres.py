@@ -153,15 +153,11 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     return (
         pending
         or _init_verdict(plan, owned)
-        or deployments.with_growth(
+        or deployments.judge(
             owned,
             name,
-            deployments.judge(
-                owned,
-                name,
-                absent="Postgres deployment not found",
-                foreign="Postgres deployment not owned by QuayRegistry",
-            ),
+            absent="Postgres deployment not found",
+            foreign="Postgres deployment not owned by QuayRegistry",
         )
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.runtime.controller import Key
-from hatoba.operator.runtime.informer import Informer, Scope
+from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -26,26 +26,35 @@ class Reference:
 class References:
     """Who depends on which named object; `changed` is called with each of them."""
 
-    def __init__(self, cluster: Cluster, *, changed: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        changed: Callable[[Key], None],
+        retry: WatchRetry | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._retry = retry
         self._changed = changed
         self._wanted: dict[Key, frozenset[Reference]] = {}
+        self._followers: dict[Reference, set[Key]] = {}
         self._tasks: dict[Reference, asyncio.Task[None]] = {}
 
     def follow(self, key: Key, wanted: Iterable[Reference]) -> None:
         """Watch exactly these on behalf of a registry; nothing when it is gone."""
         found = frozenset(wanted)
-        if found == self._wanted.get(key, frozenset()):
-            return
+        known = self._wanted.pop(key, frozenset())
         if found:
             self._wanted[key] = found
-        else:
-            del self._wanted[key]
-        needed = frozenset().union(*self._wanted.values())
-        for reference in needed - self._tasks.keys():
-            self._tasks[reference] = asyncio.create_task(self._informer(reference).run())
-        for reference in self._tasks.keys() - needed:
-            self._tasks.pop(reference).cancel()
+        for reference in found - known:
+            self._followers.setdefault(reference, set()).add(key)
+            if reference not in self._tasks:
+                self._tasks[reference] = asyncio.create_task(self._informer(reference).run())
+        for reference in known - found:
+            self._followers[reference].discard(key)
+            if not self._followers[reference]:
+                del self._followers[reference]
+                self._tasks.pop(reference).cancel()
 
     @property
     def followed(self) -> list[Reference]:
@@ -57,19 +66,20 @@ class References:
         tasks = list(self._tasks.values())
         self._tasks.clear()
         self._wanted.clear()
+        self._followers.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _informer(self, reference: Reference) -> Informer:
         def changed(_obj: JsonObject) -> None:
-            for key, wanted in self._wanted.items():
-                if reference in wanted:
-                    self._changed(key)
+            for key in self._followers.get(reference, ()):
+                self._changed(key)
 
         return Informer(
             self._cluster,
             reference.kind,
             changed=changed,
             scope=Scope(namespace=reference.namespace, labelled=False, name=reference.name),
+            retry=self._retry,
         )
