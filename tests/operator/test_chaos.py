@@ -1,0 +1,110 @@
+"""The operator ends before each of its writes in turn; the next one brings the same end about."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+from tests.operator.conftest import REGISTRIES
+from tests.operator.pictures import differences, kept_keys, picture
+from tests.operator.staging import bundle
+from tests.operator.weather import Calm
+
+from hatoba.kernel.errors import NotFound
+from hatoba.operator.model import Images
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+PARTS = 6
+"""The walk over an installation's writes is cut into so many tests, for those who have cores."""
+NEVER = 10_000
+AT_LEAST = {"install": 60, "reconfigure": 5, "upgrade": 8, "delete": 3}
+"""Writes that each phase is known to need: a walk that sees fewer does not walk."""
+
+
+def assert_same(last, wanted, found):
+    if found != wanted:
+        pytest.fail(f"killed before write {last}:\n{differences(wanted, found)}")
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_an_installation_that_is_cut_off_at_any_write_ends_the_same(stage, part):
+    wanted, seen = None, 0
+    for last in (NEVER, *range(1 + part, NEVER, PARTS)):
+        await stage.install()
+        killed = await stage.brought_about(last)
+        found = await picture(stage.world)
+        wanted = wanted or found
+        assert_same(last, wanted, found)
+        await stage.world.objects.delete(REGISTRIES, NAME, NAMESPACE)
+        await stage.live(Calm())
+        await stage.clear()
+        if last != NEVER and not killed:
+            break
+        seen = last
+    assert seen >= AT_LEAST["install"]
+
+
+async def test_a_reconfiguration_that_is_cut_off_at_any_write_ends_the_same(stage):
+    await stage.install()
+    await stage.live(Calm())
+    keys = await kept_keys(stage.world)
+    wanted, seen = None, 0
+    for last, turn in zip((NEVER, *range(1, NEVER)), itertools.cycle("ab")):
+        await bundle(stage.world, turn)
+        killed = await stage.brought_about(last)
+        found = [
+            (a, b, text.replace(f"bundle-{turn}", "bundle"))
+            for a, b, text in await picture(stage.world)
+            if "bundle-" not in b
+        ]
+        wanted = wanted or found
+        assert_same(last, wanted, found)
+        if last != NEVER and not killed:
+            break
+        seen = last
+    assert await kept_keys(stage.world) == keys
+    assert seen >= AT_LEAST["reconfigure"]
+
+
+async def test_an_upgrade_that_is_cut_off_at_any_write_ends_the_same(stage):
+    await stage.install()
+    await stage.live(Calm())
+    wanted, seen = None, 0
+    for last, number in zip((NEVER, *range(1, NEVER)), itertools.count(7)):
+        settings = replace(
+            SETTINGS, quay_version=f"3.{number}.0", images=Images(quay=f"hatoba:3.{number}")
+        )
+        killed = await stage.brought_about(last, settings)
+        found = [
+            (a, b, text.replace(f"3.{number}", "3.N")) for a, b, text in await picture(stage.world)
+        ]
+        wanted = wanted or found
+        assert_same(last, wanted, found)
+        if last != NEVER and not killed:
+            break
+        seen = last
+    assert seen >= AT_LEAST["upgrade"]
+
+
+async def test_a_deletion_that_is_cut_off_at_any_write_leaves_nothing(stage):
+    seen = 0
+    before = await picture(stage.world)
+    for last in range(1, NEVER):
+        await stage.install()
+        await stage.live(Calm())
+        await stage.world.objects.delete(REGISTRIES, NAME, NAMESPACE)
+        killed = await stage.brought_about(last)
+        with pytest.raises(NotFound):
+            await stage.world.registry()
+        owned = [
+            obj
+            for obj in await picture(stage.world)
+            if obj[0] == "Namespace" or "openshift-config" in obj[1]
+        ]
+        assert_same(last, before, owned)
+        await stage.clear()
+        if not killed:
+            break
+        seen = last
+    assert seen >= AT_LEAST["delete"]
