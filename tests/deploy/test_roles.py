@@ -69,7 +69,7 @@ UNUSED = {
         )
     },
     "an event that is told again is counted": {("patch", "", "events")},
-    "a claim of another access mode is made anew; tests/operator/test_external.py does": {
+    "an empty claim of another access mode is made anew; tests/operator/test_external.py does": {
         ("delete", "", "persistentvolumeclaims")
     },
     "contained in the roles that are given to Prometheus": {
@@ -196,6 +196,7 @@ async def test_in_one_namespace_it_needs_no_right_elsewhere():
         "gateways",
         "ingressclasses",
         "clusterissuers",
+        "storageclasses",
     }
 
 

@@ -59,7 +59,7 @@ def a_plan(*unmanaged: str, **changes) -> RegistryPlan:
 def a_registry(*, listed=None, bundle="bundle", status=None) -> JsonObject:
     spec: JsonObject = {"configBundleSecret": bundle}
     if listed is not None:
-        spec["components"] = [{"kind": c.kind, "managed": c.managed} for c in listed]
+        spec["components"] = [entry.wire for entry in listed]
     return {
         "apiVersion": "quay.redhat.com/v1",
         "kind": "QuayRegistry",

@@ -29,12 +29,16 @@ from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.render import Rendered
 from hatoba.operator.status import is_current_job
+from hatoba.operator.tailoring import DEPLOYMENTS
+from hatoba.operator.volumes import is_empty, is_other
 
 log = structlog.get_logger()
 
 JOB_RETRY: Final = timedelta(minutes=5)
-_MINIMUM: Final = {"quay-app": 2, "quay-mirror": 2, "clair-app": 2}
-"""Deployments that have more than one pod, and how many at least."""
+_SCALED: Final = ("quay-app", "quay-mirror", "clair-app")
+"""Deployments that have more than one pod."""
+_MINIMUM: Final = 2
+"""How many these have at least."""
 _NEED_SCHEMA: Final = ("quay-app", "quay-mirror")
 """Deployments whose pods need the schema of their own version."""
 
@@ -69,29 +73,33 @@ class Applier:
         suffix = obj["metadata"]["name"].removeprefix(plan.prefix)
         if obj["kind"] == "Job":
             return await self._bring_job(plan, obj, live)
-        if obj["kind"] == "Deployment" and suffix in _MINIMUM:
-            return await self._bring_scaled(plan, obj, live, minimum=_MINIMUM[suffix])
-        if obj["kind"] == "PersistentVolumeClaim" and live is not None and _modes_differ(obj, live):
-            return await self._bring_claim(live)
+        if obj["kind"] == "Deployment" and suffix in _SCALED:
+            return await self._bring_scaled(plan, obj, live)
+        if obj["kind"] == "PersistentVolumeClaim" and live is not None:
+            return await self._bring_claim(obj, live)
         if differs(obj, live):
             await self._cluster.apply(stamped(obj))
             return True
         return False
 
-    async def _bring_claim(self, live: JsonObject) -> bool:
-        """Make room for a claim of another access mode, unless there is a volume behind it.
+    async def _bring_claim(self, obj: JsonObject, live: JsonObject) -> bool:
+        """Let a claim with a volume grow; make room for one that cannot become what is wanted.
 
-        Access modes cannot be changed; what a bound claim holds is worth more than how it is
-        shared.
+        What a bound claim holds is worth more than how it is shared: its access modes stay.
         """
-        metadata = live["metadata"]
-        holds = live.get("status", {}).get("phase") in ("Bound", "Lost")
-        if holds or metadata.get("deletionTimestamp"):
+        metadata, spec = live["metadata"], live["spec"]
+        if metadata.get("deletionTimestamp"):
             return False
-        await self._cluster.delete(
-            "PersistentVolumeClaim", metadata["name"], namespace=metadata["namespace"]
-        )
-        return True
+        if is_empty(live) and is_other(obj, live):
+            await self._cluster.delete(
+                "PersistentVolumeClaim", metadata["name"], namespace=metadata["namespace"]
+            )
+            return True
+        wanted = {**obj, "spec": {**obj["spec"], "accessModes": spec["accessModes"]}}
+        if differs(wanted, live):
+            await self._cluster.apply(stamped(wanted))
+            return True
+        return False
 
     async def _bring_job(
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
@@ -129,7 +137,7 @@ class Applier:
         return changed or self._clock.now() - since > JOB_RETRY
 
     async def _bring_scaled(
-        self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None, *, minimum: int
+        self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Apply a Deployment without its replicas, and set these where they are still ours.
 
@@ -137,7 +145,6 @@ class Applier:
         migrated: that number is handed over to the second manager before it is left out.
         """
         name = obj["metadata"]["name"]
-        replicas = 0 if plan.migrating and name.endswith("quay-app") else minimum
         if plan.upgrading and live is not None and name.endswith(_NEED_SCHEMA):
             return False
         before = live
@@ -146,16 +153,16 @@ class Applier:
             live = await self._cluster.find("Deployment", name, namespace=plan.namespace)
         if live is None:
             first = stamped(obj)
-            first["spec"] = {**obj["spec"], "replicas": replicas}
+            first["spec"] = {**obj["spec"], "replicas": _pods_wanted(plan, name)[0]}
             live = await self._cluster.apply(first)
         if names.FIELD_MANAGER in replica_owners(live):
             await self._hand_over_replicas(live)
             live = await self._cluster.apply(stamped(obj))
         elif differs(obj, live):
             live = await self._cluster.apply(stamped(obj))
-        ours = replica_owners(live) <= {names.SCALE_MANAGER}
-        if replicas and ours and live["spec"].get("replicas") == 0:
-            log.info("scaled up", namespace=plan.namespace, deployment=name, replicas=replicas)
+        replicas = scale_wanted(plan, live)
+        if replicas is not None:
+            log.info("scaled", namespace=plan.namespace, deployment=name, replicas=replicas)
             await self._cluster.scale(name, replicas, namespace=plan.namespace)
             return True
         return live is not before
@@ -193,6 +200,34 @@ class Applier:
             await self._cluster.delete("Secret", metadata["name"], namespace=metadata["namespace"])
 
 
+def scale_wanted(plan: RegistryPlan, live: JsonObject) -> int | None:
+    """Return the number of pods that the operator gives a Deployment; None: it is left alone.
+
+    A number in the overrides is given; another one only while nobody else has set it. Beside an
+    autoscaler no more than a start from zero is left to do.
+    """
+    name, there = live["metadata"]["name"], live["spec"].get("replicas", 1)
+    if name.removeprefix(plan.prefix) not in _SCALED:
+        return None
+    replicas, fixed = _pods_wanted(plan, name)
+    if there == replicas:
+        return None
+    if fixed:
+        return replicas
+    ours = replica_owners(live) <= {names.SCALE_MANAGER}
+    free = there == 0 or not plan.manages("horizontalpodautoscaler")
+    return replicas if ours and free and replicas else None
+
+
+def _pods_wanted(plan: RegistryPlan, name: str) -> tuple[int, bool]:
+    """Return how many pods a Deployment has, and whether the overrides say so."""
+    suffix = name.removeprefix(plan.prefix)
+    if plan.migrating and suffix == "quay-app":
+        return 0, False
+    fixed = plan.overridden(DEPLOYMENTS[suffix]).replicas
+    return (_MINIMUM, False) if fixed is None else (fixed, True)
+
+
 def _refusal(obj: JsonObject, error: HatobaError) -> RolloutBlocked:
     """Say which object the cluster refuses, and what would make it take it."""
     kind, name = obj["kind"], obj["metadata"]["name"]
@@ -207,10 +242,6 @@ def _refusal(obj: JsonObject, error: HatobaError) -> RolloutBlocked:
         f"{kind} {name}: {error.message.rstrip('.')}",
         step=step,
     )
-
-
-def _modes_differ(wanted: JsonObject, live: JsonObject) -> bool:
-    return bool(wanted["spec"]["accessModes"] != live.get("spec", {}).get("accessModes"))
 
 
 def _finished(job: JsonObject) -> bool:

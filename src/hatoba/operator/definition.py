@@ -4,6 +4,8 @@
 """
 
 import sys
+from collections.abc import Iterable
+from typing import Final
 
 import yaml
 from typing_extensions import override
@@ -25,6 +27,10 @@ _RULES = (
     ),
 )
 """What one member's schema cannot say, in CEL."""
+_ENTRY_RULES: Final = (
+    ("self.managed || !has(self.overrides)", "cannot set overrides on unmanaged component"),
+)
+"""The same about one entry of spec.components, in the words of Quay's definition."""
 
 
 def definition() -> JsonObject:
@@ -36,9 +42,9 @@ def definition() -> JsonObject:
         "kind": {"type": "string"},
         "metadata": {"type": "object"},
     }
-    structural["x-kubernetes-validations"] = [
-        {"rule": rule, "message": message} for rule, message in _RULES
-    ]
+    structural["x-kubernetes-validations"] = _validations(_RULES)
+    entry = structural["properties"]["spec"]["properties"]["components"]["items"]
+    entry["x-kubernetes-validations"] = _validations(_ENTRY_RULES)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -67,6 +73,10 @@ def definition() -> JsonObject:
             ],
         },
     }
+
+
+def _validations(rules: Iterable[tuple[str, str]]) -> list[JsonObject]:
+    return [{"rule": rule, "message": message} for rule, message in rules]
 
 
 def _structural(schema: JsonObject, definitions: JsonObject) -> JsonObject:

@@ -11,7 +11,7 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
-from hatoba.operator.apply import differs
+from hatoba.operator.apply import differs, scale_wanted
 from hatoba.operator.model import Owned, RegistryPlan
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.status import is_current_job
@@ -64,10 +64,13 @@ def _change(plan: RegistryPlan, obj: JsonObject, owned: Owned) -> Change | None:
         return Change(effect=effect, kind=kind, name=name, namespace=place)
     if live is None:
         return Change(effect=Effect.CREATE, kind=kind, name=_base_name(obj), namespace=place)
-    if not differs(obj, live):
+    scale = scale_wanted(plan, live) if kind == "Deployment" else None
+    if not differs(obj, live) and scale is None:
         return None
     secret = kind == "Secret"
     details = tuple(_details(live, obj, path="", secret=secret))
+    if scale is not None:
+        details += (f"spec.replicas: {live['spec'].get('replicas', 1)} -> {scale}",)
     restarts = kind == "Deployment" and any(one.startswith("spec.template") for one in details)
     # A field that is wanted no more shows in no comparison with what is wanted.
     details = details or ("fields that are not wanted any more",)

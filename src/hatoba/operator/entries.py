@@ -1,12 +1,20 @@
 """Judge and complete the entries of `spec.components`: whose job each component is. Pure."""
 
+from dataclasses import replace
 from typing import Final
 
 from hatoba.config.components import COMPONENT_KEYS, contains_configuration
-from hatoba.operator import names
+from hatoba.config.loader import ConfigurationInvalid
+from hatoba.operator import names, overrides
 from hatoba.operator.bundle import Bundle
+from hatoba.operator.components.clair import (
+    SCANNER_FILE,
+    scanner_database_given,
+    scanner_settings,
+)
 from hatoba.operator.landscape import Capabilities, Exposure, Way
 from hatoba.operator.model import Component, Reason, RolloutBlocked
+from hatoba.operator.overrides import OverrideInvalid, Overrides
 
 _OTHER_WAYS: Final = (
     "install it, the Gateway API or an Ingress controller, choose a Service with the annotation "
@@ -40,12 +48,16 @@ def filled_components(
         RolloutBlocked: a kind is unknown, or asked for where the cluster lacks its API.
     """
     for entry in listed:
-        if entry.kind not in names.COMPONENT_ORDER:
+        if entry.kind not in names.COMPONENT_ORDER + names.LATER_KINDS:
             raise RolloutBlocked(
                 Reason.CONFIG_INVALID,
                 f"unknown component kind `{entry.kind}` in spec.components",
-                step=f"write one of {', '.join(names.COMPONENT_ORDER)}",
+                step=f"write one of {', '.join(names.COMPONENT_ORDER + names.LATER_KINDS)}",
             )
+    # Quay's operator 3.7: what is written about it is rolled back, since nothing works without.
+    listed = tuple(
+        replace(entry, managed=True) if entry.kind == "quay" else entry for entry in listed
+    )
     supported = {
         "route": exposure.is_outside,
         "tls": exposure.is_outside,
@@ -84,7 +96,10 @@ def check_components(
         RolloutBlocked: the first component, in the spec's order, for which that is not so.
     """
     files = frozenset(bundle.files)
+    _check_scanner_database(components, bundle)
     for entry in components:
+        if entry.kind in names.LATER_KINDS:
+            continue
         configured = contains_configuration(entry.kind, bundle.config, files)
         if entry.managed and configured and entry.kind not in names.OVERRIDABLE_KINDS:
             raise RolloutBlocked(
@@ -101,6 +116,60 @@ def check_components(
             "missing necessary fields",
             step=_either(entry.kind, bundle, "put {} into", "true"),
         )
+
+
+def _check_scanner_database(components: tuple[Component, ...], bundle: Bundle) -> None:
+    managed = {entry.kind: entry.managed for entry in components}
+    if not managed.get("clair"):
+        return
+    try:
+        given = scanner_database_given(scanner_settings(bundle.files))
+    except ConfigurationInvalid as error:
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            f"unable to parse {SCANNER_FILE}: {error.message.rstrip('.')}",
+            step=f"correct the key {SCANNER_FILE} of Secret {bundle.name}",
+        ) from error
+    own = managed.get("clairpostgres", True)
+    if own == given:
+        fact = (
+            "clairpostgres component marked as managed, but `configBundleSecret` contains "
+            "required fields"
+            if own
+            else "clairpostgres component unmanaged but no clair postgres config provided"
+        )
+        what, other = (
+            ("take connstring out of", "false") if own else ("put connstring into", "true")
+        )
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            fact,
+            step=f"{what} {SCANNER_FILE} of Secret {bundle.name}, or set `managed: {other}` for "
+            "clairpostgres in spec.components",
+        )
+
+
+def read_overrides(components: tuple[Component, ...]) -> dict[str, Overrides]:
+    """Return the overrides by component kind.
+
+    Raises:
+        RolloutBlocked: one cannot be followed.
+    """
+    autoscaled = any(
+        entry.kind == "horizontalpodautoscaler" and entry.managed for entry in components
+    )
+    try:
+        return {
+            entry.kind: overrides.read(
+                entry.kind, entry.overrides, managed=entry.managed, autoscaled=autoscaled
+            )
+            for entry in components
+            if entry.overrides
+        }
+    except OverrideInvalid as error:
+        raise RolloutBlocked(
+            Reason.OVERRIDE_INVALID, f"invalid overrides: {error.fact}", step=error.step
+        ) from error
 
 
 def _either(kind: str, bundle: Bundle, what: str, managed: str) -> str:

@@ -21,6 +21,7 @@ _ROOTS_FIRST: Final = (
     "redis",
     "route",
     "tls",
+    "clairpostgres",
     "clair",
     "base",
     "mirror",
@@ -98,7 +99,7 @@ def explain(case: Case) -> Explanation:
     if not migration.done:
         text = migration.failure or status.MIGRATING_MESSAGE
         children.append(Node(mark=Mark.ILL if migration.failure else Mark.WAITING, text=text))
-    children += [_component(case, one.kind, verdicts[one.kind]) for one in EVERY_COMPONENT]
+    children += [_component(case, kind, verdicts[kind]) for kind in verdicts]
     step = _step(case, verdicts, migration)
     tree = Node(
         mark=Mark.WELL if step == NOTHING_TO_DO else Mark.ILL,
@@ -124,7 +125,7 @@ def _step(case: Case, verdicts: Mapping[str, Verdict], migration: status.Migrati
     """Choose the one thing that comes before all others."""
     if case.blocked is not None:
         return _sentence(case.blocked.step)
-    unready = [kind for kind in _ROOTS_FIRST if not verdicts[kind].ready]
+    unready = [kind for kind in _ROOTS_FIRST if kind in verdicts and not verdicts[kind].ready]
     for kind in unready:
         if verdicts[kind].diagnosed:
             return _sentence(verdicts[kind].step)

@@ -82,6 +82,7 @@ _NAMESPACED: Final = {
 _GLOBAL: Final = {
     "Namespace": ("", "v1", "namespaces"),
     "IngressClass": ("networking.k8s.io", "v1", "ingressclasses"),
+    "StorageClass": ("storage.k8s.io", "v1", "storageclasses"),
     "ClusterIssuer": ("cert-manager.io", "v1", "clusterissuers"),
 }
 

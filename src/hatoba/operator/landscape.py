@@ -1,6 +1,7 @@
-"""What a cluster offers to reach a registry from outside, and what was chosen of it.
+"""What a cluster offers: ways to reach a registry from outside, and volumes.
 
-Values only, read from Gateways, IngressClasses and issuers; `exposure` chooses among them.
+Values only, read from Gateways, IngressClasses, issuers and StorageClasses; `exposure` and
+`volumes` choose among them.
 """
 
 from collections.abc import Iterable
@@ -117,6 +118,29 @@ class Issuer:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class StorageClass:
+    """A sort of volumes."""
+
+    name: str
+    expands: bool = False
+    """Whether a volume of it can grow."""
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> "StorageClass":
+        """Parse the object."""
+        return cls(name=str(obj["metadata"]["name"]), expands=bool(obj.get("allowVolumeExpansion")))
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Volume:
+    """What a claim asks for."""
+
+    size: str = "50Gi"
+    storage_class: str | None = None
+    """None: the cluster's default."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Capabilities:
     """Which optional APIs the cluster offers, and what is in them."""
 
@@ -133,6 +157,8 @@ class Capabilities:
     """Whether cert-manager's API is there."""
     issuers: tuple[Issuer, ...] = ()
     """Those that serve the whole cluster."""
+    storage_classes: tuple[StorageClass, ...] = ()
+    """Empty where they may not be seen."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

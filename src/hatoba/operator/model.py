@@ -12,7 +12,8 @@ from typing import Final, Literal
 from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Way
+from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Volume, Way
+from hatoba.operator.overrides import NOTHING, Overrides
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -21,6 +22,14 @@ class Component:
 
     kind: str
     managed: bool
+    overrides: JsonObject = field(default_factory=dict, compare=False)
+    """As they stand in the spec; `overrides.read` judges them."""
+
+    @property
+    def wire(self) -> JsonObject:
+        """The entry as it stands in the spec."""
+        overrides = {"overrides": self.overrides} if self.overrides else {}
+        return {"kind": self.kind, "managed": self.managed, **overrides}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -118,6 +127,10 @@ class RegistryPlan:
     bucket: Bucket | None = None
     access_mode: str = "ReadWriteMany"
     """How the volume with blobs is shared, where blobs lie in a volume."""
+    overrides: Mapping[str, Overrides] = field(default_factory=dict)
+    """By component kind."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    """By the name of the claim, without the registry's prefix."""
     migrating: bool = True
     """True until the database has the schema of `settings.quay_version`."""
     upgrading: bool = False
@@ -125,7 +138,19 @@ class RegistryPlan:
 
     def manages(self, kind: str) -> bool:
         """Tell whether a component is the operator's job."""
+        if kind == "quay":
+            return True
+        if kind == "clairpostgres" and not self.lists(kind):
+            kind = "clair"
         return any(entry.kind == kind and entry.managed for entry in self.components)
+
+    def lists(self, kind: str) -> bool:
+        """Tell whether the spec has an entry for a component."""
+        return any(entry.kind == kind for entry in self.components)
+
+    def overridden(self, kind: str) -> Overrides:
+        """Return the overrides of a component."""
+        return self.overrides.get(kind, NOTHING)
 
     @property
     def prefix(self) -> str:
@@ -220,6 +245,7 @@ class Reason(StrEnum):
     READY = "ComponentReady"
     NOT_READY = "ComponentNotReady"
     NOT_MANAGED = "ComponentNotManaged"
+    OVERRIDE_INVALID = "ComponentOverrideInvalid"
     CLAIM_PENDING = "PVCPending"
     CLAIM_FAILED = "PVCProvisioningFailed"
 

@@ -40,6 +40,14 @@ DATA_STORE_LABEL: Final = "hatoba.dev/datastore"
 """On pods that mount a volume with blobs which one node at a time can have."""
 DOMAIN_ANNOTATION: Final = "hatoba.dev/domain"
 """On a Gateway or an IngressClass: below which domain names resolve to it."""
+RECLAIM_ANNOTATION: Final = "hatoba.dev/reclaim"
+"""On a QuayRegistry: delete or retain, what becomes of its data when it is deleted."""
+DATA_STORE_SIZE_ANNOTATION: Final = "hatoba.dev/datastore-size"
+"""On a QuayRegistry: a quantity, for the volume with blobs."""
+DATA_STORE_CLASS_ANNOTATION: Final = "hatoba.dev/datastore-class"
+"""On a QuayRegistry: a StorageClass, for the volume with blobs."""
+CLASS_ANNOTATION: Final = "hatoba.dev/storage-class"
+"""On a claim: the StorageClass that was asked for; the default class is the cluster's choice."""
 APPLIED_ANNOTATION: Final = "hatoba.dev/applied"
 """Digest of what was applied last; with it a converged object costs no request."""
 GENERATED_ANNOTATION: Final = "hatoba.dev/generated-from"
@@ -67,11 +75,29 @@ COMPONENT_ORDER: Final = (
 )
 """The order in which kinds that the user did not list are appended to the spec."""
 
+LATER_KINDS: Final = ("quay", "clairpostgres")
+"""Kinds of Quay's operator 3.7 and later. They may be listed and are never filled in: without an
+entry, the registry itself is managed, and the scanner's database is whenever the scanner is."""
+
 REQUIRED_KINDS: Final = frozenset({"postgres", "redis", "objectstorage", "route", "tls"})
 """Kinds that need configuration in the bundle when they are unmanaged; `tls` since 3.6.3."""
 
 OVERRIDABLE_KINDS: Final = frozenset({"route", "mirror"})
 """Kinds whose keys may stand in the bundle although the operator manages them."""
+
+OWN_WORDS: Final = frozenset(
+    {
+        REGISTRY_LABEL,
+        COMPONENT_KEY,
+        FIELD_GROUPS_ANNOTATION,
+        HOSTNAME_ANNOTATION,
+        BUILDER_HOSTNAME_ANNOTATION,
+        OPERATOR_ENDPOINT_ANNOTATION,
+        "app",
+    }
+)
+OWN_PREFIXES: Final = ("hatoba.dev/", "quay-operator/")
+"""Labels and annotations that overrides leave alone: objects and pods are found by them."""
 
 MAXIMUM_NAME_LENGTH: Final = 43
 """`<name>-quay-config-editor` has to fit in the 63 characters of a Service's name."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from hatoba.config.components import FIELD_GROUPS
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.landscape import Volume
 from hatoba.operator.model import RegistryPlan
 
 API_VERSIONS: Mapping[str, str] = {
@@ -257,8 +258,9 @@ def claim(
     label: str,
     access_mode: str = "ReadWriteOnce",
 ) -> JsonObject:
-    """Return a claim of 50 GiB of the default storage class."""
-    return make(
+    """Return a claim; of 50 GiB of the default storage class, unless the plan says otherwise."""
+    volume = plan.volumes.get(suffix, Volume())
+    obj = make(
         plan,
         "PersistentVolumeClaim",
         suffix,
@@ -266,9 +268,13 @@ def claim(
         label=label,
         spec={
             "accessModes": [access_mode],
-            "resources": {"requests": {"storage": "50Gi"}},
+            "resources": {"requests": {"storage": volume.size}},
         },
     )
+    if volume.storage_class is not None:
+        obj["metadata"]["annotations"][names.CLASS_ANNOTATION] = volume.storage_class
+        obj["spec"]["storageClassName"] = volume.storage_class
+    return obj
 
 
 def autoscaler(plan: RegistryPlan, target: str, *, component: str, maximum: int) -> JsonObject:

@@ -42,7 +42,11 @@ class Observation:
         """The components that the spec lists, as they stand there."""
         entries = self.registry.get("spec", {}).get("components") or []
         return tuple(
-            Component(kind=str(entry.get("kind", "")), managed=bool(entry.get("managed")))
+            Component(
+                kind=str(entry.get("kind", "")),
+                managed=bool(entry.get("managed")),
+                overrides=entry.get("overrides") or {},
+            )
             for entry in entries
         )
 

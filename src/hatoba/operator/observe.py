@@ -15,7 +15,7 @@ from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names
 from hatoba.operator.kubernetes import Cluster
-from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer
+from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer, StorageClass
 from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Owned
 from hatoba.operator.observation import Observation
 from hatoba.operator.runtime.informer import Informer
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
 """What the operator makes, and the pods that come of it: they say why something is not well."""
-LANDSCAPE_KINDS: Final = ("Gateway", "IngressClass", "ClusterIssuer")
+LANDSCAPE_KINDS: Final = ("Gateway", "IngressClass", "ClusterIssuer", "StorageClass")
 """What others made in the cluster, and decides how a registry is reached."""
 
 
@@ -139,6 +139,7 @@ class Observer:
                 Issuer(kind="ClusterIssuer", name=obj["metadata"]["name"])
                 for obj in sorted(seen["ClusterIssuer"], key=_place)
             ),
+            storage_classes=tuple(map(StorageClass.read, sorted(seen["StorageClass"], key=_place))),
         )
 
     def _offered(self, kind: str) -> bool:

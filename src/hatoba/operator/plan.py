@@ -17,7 +17,7 @@ from hatoba.operator.components import outward
 from hatoba.operator.components.ingress import ISSUED
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.configuration import merged_configuration
-from hatoba.operator.entries import check_components, filled_components
+from hatoba.operator.entries import check_components, filled_components, read_overrides
 from hatoba.operator.exposure import choose
 from hatoba.operator.landscape import Exposure, TlsSource, Way
 from hatoba.operator.model import (
@@ -32,6 +32,8 @@ from hatoba.operator.model import (
     inside_address,
 )
 from hatoba.operator.observation import Observation
+from hatoba.operator.overrides import Overrides
+from hatoba.operator.volumes import wanted_volumes
 
 ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
 
@@ -91,14 +93,23 @@ def planned(
     """
     exposure = chosen_exposure(observation, bundle)
     check_components(observation.listed, exposure=exposure, bundle=bundle)
-    return make_plan(
+    overrides = read_overrides(observation.listed)
+    volumes = wanted_volumes(
+        observation.registry,
+        overrides,
+        owned=observation.owned,
+        classes=observation.capabilities.storage_classes,
+    )
+    plan = make_plan(
         observation,
         bundle,
         settings=settings,
         stored=stored,
         exposure=exposure,
         hostname=known_hostname(observation, bundle, exposure) or "",
+        overrides=overrides,
     )
+    return replace(plan, volumes=volumes)
 
 
 def completed(observation: Observation, bundle: Bundle) -> tuple[Component, ...]:
@@ -123,6 +134,7 @@ def make_plan(
     stored: Mapping[str, str],
     exposure: Exposure,
     hostname: str,
+    overrides: Mapping[str, Overrides],
 ) -> RegistryPlan:
     """Put together everything that decides how the registry's objects look."""
     metadata = observation.registry["metadata"]
@@ -142,6 +154,7 @@ def make_plan(
         exposure=exposure,
         bucket=observation.bucket,
         access_mode=_access_mode(metadata),
+        overrides=overrides,
         migrating=current != settings.quay_version,
         upgrading=current not in ("", settings.quay_version),
     )
@@ -197,7 +210,16 @@ def sketch(observation: Observation, *, settings: OperatorSettings) -> RegistryP
         stored=keys.unknown(),
         exposure=exposure,
         hostname=endpoint.partition("://")[2],
+        overrides=_readable_overrides(observation),
     )
+
+
+def _readable_overrides(observation: Observation) -> Mapping[str, Overrides]:
+    try:
+        return read_overrides(observation.listed)
+    except RolloutBlocked:
+        # What cannot be followed changed nothing that runs.
+        return {}
 
 
 def _access_mode(metadata: JsonObject) -> str:

@@ -156,13 +156,7 @@ def _filled(observation: Observation, components: tuple[Component, ...]) -> Obse
     """Return the observation as it is once the spec lists every component."""
     if same_components(observation.listed, components):
         return observation
-    entries = list((observation.registry["spec"]).get("components") or [])
-    present = {entry.get("kind") for entry in entries}
-    entries += [
-        {"kind": entry.kind, "managed": entry.managed}
-        for entry in components
-        if entry.kind not in present
-    ]
+    entries = [entry.wire for entry in components]
     spec = {**observation.registry["spec"], "components": entries}
     return replace(observation, registry={**observation.registry, "spec": spec})
 

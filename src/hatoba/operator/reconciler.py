@@ -110,7 +110,7 @@ class Reconciler:
         if not same_components(observation.listed, components):
             await self._keeper.write_spec(
                 observation.registry,
-                {"components": [{"kind": c.kind, "managed": c.managed} for c in components]},
+                {"components": [entry.wire for entry in components]},
             )
             return Outcome()
         planned(observation, bundle, settings=self._settings, stored=keys.unknown())

@@ -27,7 +27,7 @@ from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Component
 from hatoba.operator.render import EDITOR_USER
 
-_KEPT: Final = frozenset({"horizontalpodautoscaler", "monitoring", "route"})
+_KEPT: Final = frozenset({"horizontalpodautoscaler", "monitoring", "route", *names.LATER_KINDS})
 """Kinds of which a configuration says nothing: whose job they are stays as it is."""
 _CA_DIRECTORY: Final = "extra_ca_certs/"
 
@@ -89,7 +89,11 @@ class Reconfigurer:
     ) -> str:
         metadata, spec = registry["metadata"], registry.get("spec") or {}
         listed = tuple(
-            Component(kind=entry["kind"], managed=entry["managed"])
+            Component(
+                kind=entry["kind"],
+                managed=entry["managed"],
+                overrides=entry.get("overrides") or {},
+            )
             for entry in spec.get("components") or []
         )
         files = _files(wanted.certs)
@@ -119,7 +123,7 @@ class Reconfigurer:
             "metadata": {"resourceVersion": metadata["resourceVersion"]},
             "spec": {
                 "configBundleSecret": name,
-                "components": [{"kind": c.kind, "managed": c.managed} for c in components],
+                "components": [entry.wire for entry in components],
             },
         }
         await self._cluster.merge(
@@ -169,11 +173,14 @@ def inferred_components(
 ) -> tuple[Component, ...]:
     """Decide whose job each component is, by what the configuration says about it."""
     return tuple(
-        entry
-        if entry.kind in _KEPT
-        else Component(kind=entry.kind, managed=_managed(entry, config, files))
+        entry if entry.kind in _KEPT else _decided(entry, managed=_managed(entry, config, files))
         for entry in listed
     )
+
+
+def _decided(entry: Component, *, managed: bool) -> Component:
+    """Return the entry; what is not managed has no overrides."""
+    return Component(kind=entry.kind, managed=managed, overrides=entry.overrides if managed else {})
 
 
 def _managed(entry: Component, config: JsonObject, files: frozenset[str]) -> bool:

@@ -5,14 +5,17 @@ they mount exists.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.components import EVERY_COMPONENT
+from hatoba.operator.components.clair import SCANNER_FILE
 from hatoba.operator.components.contract import Mounts
 from hatoba.operator.configuration import dump_yaml, merged_configuration
 from hatoba.operator.model import RegistryPlan
+from hatoba.operator.tailoring import tailored
 
 EDITOR_USER: Final = "quayconfig"
 
@@ -35,7 +38,7 @@ def render(plan: RegistryPlan) -> Rendered:
     found = [*secrets]
     for component in EVERY_COMPONENT:
         if component.kind == "base" or plan.manages(component.kind):
-            found += component.objects(plan, mounts)
+            found += [tailored(plan, obj) for obj in component.objects(plan, mounts)]
     found.sort(key=_rank)
     return Rendered(objects=tuple(found), mounts=mounts, configuration=configuration)
 
@@ -53,7 +56,7 @@ def render_groundwork(plan: RegistryPlan) -> tuple[JsonObject, ...]:
         for component in EVERY_COMPONENT
         if component.kind in ("base", "route", "objectstorage", "tls")
         and _included(plan, component.kind)
-        for obj in component.objects(plan, empty)
+        for obj in map(partial(tailored, plan), component.objects(plan, empty))
         if obj["kind"] not in waiting
     )
 
@@ -78,7 +81,8 @@ def _included(plan: RegistryPlan, kind: str) -> bool:
 def _secrets(plan: RegistryPlan, configuration: JsonObject) -> list[JsonObject]:
     """Return the Secrets with configuration, certificates and the editor's credentials."""
     certificates = {"ssl.cert", "ssl.key"}
-    files = {key: value for key, value in plan.files.items() if key not in certificates}
+    elsewhere = {*certificates, SCANNER_FILE}
+    files = {key: value for key, value in plan.files.items() if key not in elsewhere}
     return [
         objects.generated_secret(
             plan, "quay-config-secret", {**files, "config.yaml": dump_yaml(configuration)}

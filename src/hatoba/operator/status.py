@@ -14,7 +14,8 @@ from typing import Final
 from hatoba.kernel.clock import rfc3339
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.components import COMPONENTS, EVERY_COMPONENT
+from hatoba.operator.components import EVERY_COMPONENT
+from hatoba.operator.components.contract import ComponentType
 from hatoba.operator.components.quay import UPGRADE
 from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, pods_of, quoted
@@ -26,7 +27,7 @@ MIGRATING_MESSAGE: Final = "running database migrations"
 PASSING_MESSAGE: Final = "all registry component healthchecks passing"
 NOT_READY_MESSAGE: Final = "Some components are not ready"
 _CONDITIONS: Final = {component.kind: component.condition for component in EVERY_COMPONENT}
-_AWAITED: Final = ("postgres", "objectstorage", "clair", "tls", "redis")
+_AWAITED: Final = ("postgres", "objectstorage", "clair", "clairpostgres", "tls", "redis")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -87,8 +88,8 @@ def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
 
 def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
     """Judge every component; what stands on one that is not ready says that it waits for it."""
-    found = {component.kind: component.health(plan, owned) for component in EVERY_COMPONENT}
-    awaited = [kind for kind in _AWAITED if not found[kind].ready]
+    found = {component.kind: component.health(plan, owned) for component in judged_components(plan)}
+    awaited = [kind for kind in _AWAITED if kind in found and not found[kind].ready]
     if awaited:
         message = f"Awaiting for component {','.join(awaited)} to become available"
         found["base"] = Verdict.bad(message, step=f"see {_CONDITIONS[awaited[0]]}")
@@ -99,10 +100,19 @@ def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
     return found
 
 
+def judged_components(plan: RegistryPlan) -> list[ComponentType]:
+    """Return the components that have a condition; one of later versions when it is listed."""
+    return [
+        component
+        for component in EVERY_COMPONENT
+        if component.kind not in names.LATER_KINDS or plan.lists(component.kind)
+    ]
+
+
 def is_well(plan: RegistryPlan, owned: Owned) -> bool:
     """Tell whether nothing needs explaining."""
     return migration_of(plan, owned).done and all(
-        component.health(plan, owned).ready for component in EVERY_COMPONENT
+        component.health(plan, owned).ready for component in judged_components(plan)
     )
 
 
@@ -254,7 +264,7 @@ def _conditions(report: Report, previous: JsonObject) -> list[JsonObject]:
             reason=verdict.reason,
             message=verdict.message,
         )
-        for component in (*COMPONENTS, EVERY_COMPONENT[0])
+        for component in (*EVERY_COMPONENT[1:], EVERY_COMPONENT[0])
         if (verdict := report.verdicts.get(component.kind)) is not None
     ]
     if report.blocked is not None:

@@ -8,7 +8,19 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hatoba.operator.podparts import (
+    Affinity,
+    Annotations,
+    Labels,
+    Part,
+    Quantity,
+    Resources,
+    SecurityContext,
+    Variable,
+)
+
 ComponentKind: TypeAlias = Literal[
+    "quay",
     "postgres",
     "clair",
     "redis",
@@ -18,11 +30,37 @@ ComponentKind: TypeAlias = Literal[
     "mirror",
     "monitoring",
     "tls",
+    "clairpostgres",
 ]
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ComponentOverrides(Part):
+    """What shall be otherwise than the operator would have it."""
+
+    volumeSize: Quantity | None = None  # noqa: N815 -- wire name
+    """Size of the component's volume. It can grow, and never shrink."""
+    storageClassName: str | None = Field(default=None, min_length=1)  # noqa: N815 -- wire name
+    """StorageClass of the component's volume, chosen before there is one."""
+    env: list[Variable] | None = None
+    """Variables of the component's containers, added to the operator's own or instead of these."""
+    replicas: int | None = Field(
+        default=None, ge=0, le=2**31 - 1, json_schema_extra={"format": "int32", "nullable": True}
+    )
+    """How many pods there are. Beside a managed horizontalpodautoscaler only 0."""
+    affinity: Affinity | None = None
+    """On which nodes the component's pods run."""
+    labels: Labels | None = None
+    """Labels of the component's Deployment and pods, or of its Route."""
+    annotations: Annotations | None = None
+    """Annotations of the component's Deployment and pods, or of its Route."""
+    resources: Resources | None = None
+    """What the component's containers are given at least and at most."""
+    securityContext: SecurityContext | None = None  # noqa: N815 -- wire name
+    """With which rights the component's containers run."""
 
 
 class ComponentEntry(_Wire):
@@ -33,6 +71,8 @@ class ComponentEntry(_Wire):
     managed: bool
     """Whether the operator runs this component. False: the configuration bundle says where it is,
     or the registry does without."""
+    overrides: ComponentOverrides | None = None
+    """What shall be otherwise than the operator would have it; for a managed component only."""
 
 
 class QuayRegistrySpec(_Wire):

@@ -36,7 +36,7 @@ from hatoba.registry.content.invalidation import (
 )
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
-from hatoba.registry.content.models import ContentPolicy
+from hatoba.registry.content.models import CACHE_SECONDS, ContentPolicy
 from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver, TagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.uploads import Uploads
@@ -297,20 +297,14 @@ def _v2_services(services: Services) -> V2Services:
 
 
 def _policy(settings: QuayConfig, *, location: str, is_postgresql: bool) -> ContentPolicy:
-    policy = ContentPolicy(
+    return ContentPolicy(
         hold_lifetime=timedelta(seconds=settings.push_temp_tag_expiration_sec),
+        upload_lifetime=settings.upload_lifetime,
+        sweep_margin=settings.upload_sweep_margin,
         maximum_blob_bytes=settings.maximum_layer_bytes,
         maximum_manifest_bytes=settings.maximum_manifest_size,
         location=location,
-    )
-    if is_postgresql:
-        return policy
-    return ContentPolicy(
-        hold_lifetime=policy.hold_lifetime,
-        maximum_blob_bytes=policy.maximum_blob_bytes,
-        maximum_manifest_bytes=policy.maximum_manifest_bytes,
-        location=location,
-        cache_seconds=SQLITE_CACHE_SECONDS,
+        cache_seconds=CACHE_SECONDS if is_postgresql else SQLITE_CACHE_SECONDS,
     )
 
 

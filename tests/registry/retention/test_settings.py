@@ -8,6 +8,7 @@ from tests.registry.retention.house import TIME_MACHINE
 
 from hatoba.config.schema import QuayConfig
 from hatoba.config.validation import validate_mapping
+from hatoba.registry.content.models import ContentPolicy
 from hatoba.registry.retention.models import RetentionPolicy
 from hatoba.registry.retention.service import Collector
 
@@ -18,6 +19,8 @@ from hatoba.registry.retention.service import Collector
         ("GARBAGE_COLLECTION_QUARANTINE", "2m", "119s"),
         ("GARBAGE_COLLECTION_BATCH", 1, 0),
         ("GARBAGE_COLLECTION_BATCH", 10_000, 10_001),
+        ("UPLOAD_LIFETIME", "1h", "59m"),
+        ("UPLOAD_SWEEP_MARGIN", "1m", "59s"),
         ("STORAGE_SCRUB_ORPHAN_GRACE", "1h", "59m"),
         ("STORAGE_SCRUB_RATE", 0, -1),
         ("STORAGE_SCRUB_MODE", "repair", "destroy"),
@@ -31,6 +34,8 @@ def test_a_setting_is_taken_up_to_its_edge(key, good, bad):
 def test_the_defaults_keep_longer_than_a_process_remembers():
     settings = QuayConfig.model_validate({})
     assert settings.garbage_collection_quarantine == RetentionPolicy().quarantine
+    assert settings.upload_lifetime == ContentPolicy().upload_lifetime
+    assert settings.upload_sweep_margin == ContentPolicy().sweep_margin
 
 
 @pytest.mark.anyio

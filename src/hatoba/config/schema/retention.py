@@ -13,6 +13,11 @@ SHORTEST_QUARANTINE: Final = timedelta(minutes=2)
 SHORTEST_ORPHAN_GRACE: Final = timedelta(hours=1)
 """Longer than the clocks of replicas differ, and than the last step of any push takes."""
 
+SHORTEST_UPLOAD_LIFETIME: Final = timedelta(hours=1)
+"""What a large layer over a slow line may well take."""
+SHORTEST_SWEEP_MARGIN: Final = timedelta(minutes=1)
+"""By how much clocks of machines that somebody looks after differ at most."""
+
 
 def _at_least(shortest: timedelta) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
@@ -39,6 +44,13 @@ class RetentionSettings(Group):
     """How long a blob that nothing refers to stays before its bytes go; a push takes it back."""
     garbage_collection_batch: int = Field(default=100, ge=1, le=10_000)
     """How many tags, and twice as many manifests, one transaction of the collection removes."""
+    upload_lifetime: Annotated[Duration, _at_least(SHORTEST_UPLOAD_LIFETIME)] = parse_duration("2d")
+    """How long the upload of a blob may take from its beginning; after that it is forgotten."""
+    upload_sweep_margin: Annotated[Duration, _at_least(SHORTEST_SWEEP_MARGIN)] = parse_duration(
+        "6h"
+    )
+    """How much longer than UPLOAD_LIFETIME the bytes of an upload that nobody knows any more stay:
+    the clock of the storage may be wrong by as much."""
     feature_storage_scrub: bool = False
     """True reads all stored blobs again and again in the background and compares their digests."""
     storage_scrub_interval: Duration = parse_duration("4w")

@@ -7,6 +7,7 @@ is it healthy. All of it is pure.
 from typing import Final
 
 from hatoba.operator.components.clair import CLAIR
+from hatoba.operator.components.clairpostgres import CLAIR_POSTGRES
 from hatoba.operator.components.horizontalpodautoscaler import AUTOSCALER
 from hatoba.operator.components.mirror import MIRROR
 from hatoba.operator.components.monitoring import MONITORING
@@ -30,4 +31,4 @@ COMPONENTS: Final = (
 )
 """Everything a user can manage or not, in the order of the spec."""
 
-EVERY_COMPONENT: Final = (QUAY, *COMPONENTS)
+EVERY_COMPONENT: Final = (QUAY, *COMPONENTS, CLAIR_POSTGRES)

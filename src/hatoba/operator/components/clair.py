@@ -1,27 +1,62 @@
-"""`clair`: the scanner and a PostgreSQL of its own.
+"""`clair`: the scanner; its PostgreSQL is `clairpostgres`.
 
 The scanner reads Clair's configuration file, so that it can be exchanged for Clair itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import yaml
 
+from hatoba.config.loader import parse_yaml
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components import deployments
+from hatoba.operator.components.clairpostgres import DATABASE, DATABASE_USER
 from hatoba.operator.components.contract import ComponentType, Mounts
-from hatoba.operator.components.postgres import database_pod
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
+from hatoba.operator.volumes import SCRATCH_SIZE
 
 SCANNER: Final = "clair-app"
-DATABASE: Final = "clair-postgres"
-DATABASE_USER: Final = "clair"
+SCANNER_FILE: Final = "clair-config.yaml"
+"""Key of the bundle with what the user wants of the scanner; it wins over what is generated."""
+_PARTS: Final = ("indexer", "matcher", "notifier")
+LAYERS: Final = "indexer-layer-storage"
+LAYERS_PATH: Final = "/var/tmp"  # noqa: S108 -- where the scanner unpacks layers, in its own pod
+
+
+def scanner_settings(files: Mapping[str, bytes]) -> JsonObject:
+    """Return what the bundle says about the scanner.
+
+    Raises:
+        ConfigurationInvalid: it is not YAML.
+    """
+    return parse_yaml(files.get(SCANNER_FILE, b""))
+
+
+def scanner_database_given(settings: JsonObject) -> bool:
+    """Tell whether the bundle names a database for the scanner."""
+    parts = (settings.get(part) for part in _PARTS)
+    return any(isinstance(part, dict) and part.get("connstring") for part in parts)
 
 
 def clair_configuration(plan: RegistryPlan) -> JsonObject:
     """Return the content of the scanner's config.yaml."""
+    return _merged(_generated(plan), scanner_settings(plan.files))
+
+
+def _merged(below: JsonObject, above: JsonObject) -> JsonObject:
+    found = dict(below)
+    for key, value in above.items():
+        old = found.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            found[key] = _merged(old, value)
+        else:
+            found[key] = value
+    return found
+
+
+def _generated(plan: RegistryPlan) -> JsonObject:
     connection = (
         f"host={plan.prefix}{DATABASE} port=5432 dbname={DATABASE_USER} user={DATABASE_USER} "
         f"password={plan.keys.clair_db_password} sslmode=disable"
@@ -53,6 +88,9 @@ def clair_configuration(plan: RegistryPlan) -> JsonObject:
 
 
 def _scanner_pod(plan: RegistryPlan, *, secret: str, mounts: Mounts) -> JsonObject:
+    scratch = _scratch(plan)
+    scratch_mounts = [{"name": LAYERS, "mountPath": LAYERS_PATH} for _ in scratch]
+    scratch_variables = [{"name": "TMPDIR", "value": LAYERS_PATH} for _ in scratch]
     return {
         "serviceAccountName": plan.prefix + SCANNER,
         "containers": [
@@ -64,6 +102,7 @@ def _scanner_pod(plan: RegistryPlan, *, secret: str, mounts: Mounts) -> JsonObje
                 "env": [
                     {"name": "CLAIR_CONF", "value": "/clair/config.yaml"},
                     {"name": "CLAIR_MODE", "value": "combo"},
+                    *scratch_variables,
                 ],
                 "ports": [
                     {"name": "clair-http", "containerPort": 8080, "protocol": "TCP"},
@@ -89,14 +128,34 @@ def _scanner_pod(plan: RegistryPlan, *, secret: str, mounts: Mounts) -> JsonObje
                 "volumeMounts": [
                     {"name": "config", "mountPath": "/clair"},
                     {"name": "certs", "mountPath": "/var/run/certs"},
+                    *scratch_mounts,
                 ],
             }
         ],
         "volumes": [
             {"name": "config", "secret": {"secretName": secret}},
             {"name": "certs", "secret": {"secretName": mounts.certificates}},
+            *scratch,
         ],
     }
+
+
+def _scratch(plan: RegistryPlan) -> list[JsonObject]:
+    """Return the volume in which layers are unpacked, if its size or class was asked for.
+
+    Source: Quay operator 3.12 and later, volume `indexer-layer-storage`. Each pod gets its own,
+    which ends with it.
+    """
+    wanted = plan.overridden("clair")
+    if wanted.volume_size is None and wanted.storage_class is None:
+        return []
+    spec: JsonObject = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": wanted.volume_size or SCRATCH_SIZE}},
+    }
+    if wanted.storage_class is not None:
+        spec["storageClassName"] = wanted.storage_class
+    return [{"name": LAYERS, "ephemeral": {"volumeClaimTemplate": {"spec": spec}}}]
 
 
 def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
@@ -104,23 +163,9 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
     config = objects.generated_secret(
         plan, "clair-config-secret", {"config.yaml": settings.encode()}
     )
-    credentials = objects.generated_secret(
-        plan,
-        "clairpostgres-config-secret",
-        {
-            "database-username": DATABASE_USER.encode(),
-            "database-password": plan.keys.clair_db_password.encode(),
-            "database-name": DATABASE_USER.encode(),
-            "database-root-password": plan.keys.clair_db_root_password.encode(),
-        },
-    )
-    name = plan.prefix + DATABASE
     return [
         objects.make(plan, "ServiceAccount", SCANNER, component="clair"),
-        objects.make(plan, "ServiceAccount", DATABASE, component="clair"),
         config,
-        credentials,
-        objects.claim(plan, DATABASE, component="clair", label=DATABASE),
         objects.service(
             plan,
             SCANNER,
@@ -131,23 +176,6 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
                 ("clair-direct", 8080, 8080),
                 ("clair-introspection", 8089, 8089),
             ],
-        ),
-        objects.service(
-            plan, DATABASE, component="clair", label=DATABASE, ports=[("postgres", 5432, 5432)]
-        ),
-        objects.deployment(
-            plan,
-            DATABASE,
-            component="clair",
-            label=DATABASE,
-            strategy={"type": "Recreate"},
-            pod=database_pod(
-                image=plan.settings.images.clair_postgres,
-                credentials=credentials["metadata"]["name"],
-                claim=name,
-                account=name,
-                connections=1000,
-            ),
         ),
         objects.deployment(
             plan,
@@ -175,9 +203,20 @@ def _configuration(plan: RegistryPlan) -> JsonObject:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("clair"):
         return Verdict.unmanaged("Clair not managed by the operator")
-    names = [plan.prefix + suffix for suffix in (DATABASE, SCANNER)]
-    pending = deployments.judge_claim(owned, names[0], component="ClairPostgres")
-    return pending or deployments.judge_all(owned, names, good="Clair component healthy")
+    name, database = plan.prefix + SCANNER, plan.prefix + DATABASE
+    if plan.overridden("clair").replicas == 0:
+        stopped = deployments.judge_stopped(
+            owned,
+            name,
+            falling="Clair component is being scaled down",
+            stopped="Clair manually scaled down",
+        )
+        if stopped is not None:
+            return stopped
+    if not plan.manages("clairpostgres"):
+        return deployments.judge_all(owned, [name], good="Clair component healthy")
+    pending = deployments.judge_claim(owned, database, component="ClairPostgres")
+    return pending or deployments.judge_all(owned, [database, name], good="Clair component healthy")
 
 
 CLAIR: Final = ComponentType(

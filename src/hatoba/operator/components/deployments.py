@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.diagnosis import CLAIM_REASONS, condition_of, of_claim, of_workload, quoted
 from hatoba.operator.model import Owned, Reason, Verdict
+from hatoba.operator.volumes import growth_of
 
 
 def judge(owned: Owned, name: str, *, absent: str, foreign: str) -> Verdict:
@@ -52,6 +53,19 @@ def _idle(owned: Owned, found: JsonObject, fact: str) -> Verdict:
     return Verdict.bad(fact, step=f"it is scaled to zero; for pods: {scale}")
 
 
+def judge_stopped(owned: Owned, name: str, *, falling: str, stopped: str) -> Verdict | None:
+    """Judge a Deployment that the overrides want without pods; None when it is not there.
+
+    Source: Quay operator 3.12 and later, "scaled down".
+    """
+    found = owned.get("Deployment", name)
+    if found is None or not owned.belongs(found):
+        return None
+    if found["spec"].get("replicas", 1) or found.get("status", {}).get("replicas", 0):
+        return Verdict.bad(falling, step=f"the pods of Deployment {name} end")
+    return Verdict.good(stopped)
+
+
 def _stuck(owned: Owned, found: JsonObject) -> str | None:
     """Say why a rollout does not go on although enough pods serve; None when it does."""
     progressing = condition_of(found, "Progressing")
@@ -92,6 +106,13 @@ def judge_claim(owned: Owned, name: str, *, component: str) -> Verdict | None:
         step=step,
         reason=Reason.CLAIM_PENDING,
     )
+
+
+def with_growth(owned: Owned, name: str, verdict: Verdict) -> Verdict:
+    """Add to a good verdict how far the claim is that grows."""
+    claim = owned.get("PersistentVolumeClaim", name)
+    told = growth_of(owned, claim) if claim is not None else ""
+    return Verdict.good(f"{verdict.message}: {told}") if told and verdict.ready else verdict
 
 
 def judge_all(owned: Owned, names: Iterable[str], *, good: str) -> Verdict:

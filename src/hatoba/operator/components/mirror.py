@@ -71,9 +71,19 @@ def _configuration(_plan: RegistryPlan) -> JsonObject:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("mirror"):
         return Verdict.unmanaged("Mirror not managed by the operator")
+    name = plan.prefix + MIRROR_NAME
+    if plan.overridden("mirror").replicas == 0:
+        stopped = deployments.judge_stopped(
+            owned,
+            name,
+            falling="Mirror component is being scaled down",
+            stopped="Mirror manually scaled down",
+        )
+        if stopped is not None:
+            return stopped
     return deployments.judge(
         owned,
-        plan.prefix + MIRROR_NAME,
+        name,
         absent="Mirror deployment not found",
         foreign="Mirror deployment not owned by QuayRegistry",
     )

@@ -12,6 +12,7 @@ from hatoba.operator import names, objects
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.diagnosis import CLAIM_REASONS, of_claim
 from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
+from hatoba.operator.volumes import growth_of
 
 MOUNT_PATH: Final = "/datastorage"
 
@@ -117,7 +118,8 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
                 f"{words.capitalize()} bound as ReadWriteOnce: every pod that holds blobs runs on "
                 "one node"
             )
-        return Verdict.good(f"{words.capitalize()} bound")
+        growth = growth_of(owned, found)
+        return Verdict.good(f"{words.capitalize()} bound{f': {growth}' if growth else ''}")
     cause = of_claim(owned, name) if kind == "PersistentVolumeClaim" else None
     if cause is not None:
         told = bool(owned.told_about(kind, name, CLAIM_REASONS))

@@ -153,11 +153,15 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     return (
         pending
         or _init_verdict(plan, owned)
-        or deployments.judge(
+        or deployments.with_growth(
             owned,
             name,
-            absent="Postgres deployment not found",
-            foreign="Postgres deployment not owned by QuayRegistry",
+            deployments.judge(
+                owned,
+                name,
+                absent="Postgres deployment not found",
+                foreign="Postgres deployment not owned by QuayRegistry",
+            ),
         )
     )
 

@@ -17,6 +17,7 @@ from hatoba.operator.components.quay import (
     registry_variables,
 )
 from hatoba.operator.model import RegistryPlan
+from hatoba.operator.tailoring import with_variables
 
 PROBED: Final = ("postgres", "redis", "objectstorage")
 PROBE: Final = "probe"
@@ -39,6 +40,8 @@ def probe_job(plan: RegistryPlan, mounts: Mounts) -> JsonObject | None:
         "config": {key: plan.config[key] for key in keys if key in plan.config},
         "files": sorted(plan.files),
     }
+    if variables := plan.overridden("quay").env:
+        question["env"] = list(variables)
     pod = {
         "serviceAccountName": plan.prefix + APP,
         "restartPolicy": "Never",
@@ -56,5 +59,6 @@ def probe_job(plan: RegistryPlan, mounts: Mounts) -> JsonObject | None:
     obj = objects.job(
         plan, PROBE, component="base", label=PROBE, pod_label=PROBE, pod=pod, backoff_limit=0
     )
+    obj = with_variables(obj, plan.overridden("quay").env)
     obj["metadata"]["name"] = f"{plan.prefix}{PROBE}-{objects.content_suffix(question)}"
     return obj

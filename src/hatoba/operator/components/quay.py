@@ -235,8 +235,15 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
 
 
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
-    names = (plan.prefix + suffix for suffix in (APP, EDITOR))
-    return deployments.judge_all(owned, names, good="Quay component healthy")
+    good = "Quay component healthy"
+    names = [plan.prefix + suffix for suffix in (APP, EDITOR)]
+    if plan.overridden("quay").replicas == 0:
+        falling = "Quay component is being scaled down"
+        stopped = deployments.judge_stopped(owned, names[0], falling=falling, stopped=good)
+        if stopped is not None and not stopped.ready:
+            return stopped
+        names.pop(0) if stopped is not None else None
+    return deployments.judge_all(owned, names, good=good)
 
 
 QUAY: Final = ComponentType(

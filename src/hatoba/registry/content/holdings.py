@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -14,6 +15,9 @@ from hatoba.registry.content.errors import BlobInUse, BlobUnknown, RepositoryUnk
 from hatoba.registry.content.invalidation import announce
 from hatoba.registry.content.models import BlobRecord, RepositoryRecord, RepositoryState
 from hatoba.registry.content.shelf import Shelf
+
+HOLDS_PER_BATCH: Final = 1000
+"""How many holds one transaction forgets."""
 
 log = structlog.get_logger()
 
@@ -131,8 +135,8 @@ class Holdings:
         self.shelf.caches.clear()
         log.info("blob released", repository=str(name), digest=str(digest))
 
-    async def expire_holds(self, *, limit: int = 1000) -> int:
-        """Forget holds that have expired; return how many."""
+    async def expire_holds(self, *, limit: int = HOLDS_PER_BATCH) -> int:
+        """Forget holds that have expired, as many as the limit says; return how many."""
         async with self.shelf.database.begin() as connection:
             return await store_blobs.drop_expired_holds(
                 connection, before=self.shelf.clock.now(), limit=limit

@@ -11,6 +11,8 @@ from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.audit.models import Actor
 
 BLOB_HOLD: Final = timedelta(hours=1)
+CACHE_SECONDS: Final = 60.0
+"""Where other processes are told of changes, and this bounds what they miss."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -29,12 +31,14 @@ class ContentPolicy:
     hold_lifetime: timedelta = BLOB_HOLD
     """How long what no tag names is kept for the push that is under way."""
     upload_lifetime: timedelta = timedelta(days=2)
-    """How long an upload may take; after that it is forgotten."""
+    """How long an upload may take; after that it is forgotten (UPLOAD_LIFETIME)."""
+    sweep_margin: timedelta = timedelta(hours=6)
+    """By how much the clocks of storage and registry may differ (UPLOAD_SWEEP_MARGIN)."""
     maximum_blob_bytes: int = 20 << 30
     maximum_manifest_bytes: int = 4 << 20
     location: str = "default"
     """Name of the storage location that the blob driver serves."""
-    cache_seconds: float = 60.0
+    cache_seconds: float = CACHE_SECONDS
     """The longest time that a pull by digest is answered from memory."""
 
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -33,8 +32,8 @@ from hatoba.registry.content.shelf import Shelf
 BATCH_BYTES: Final = 1 << 20
 """How much is hashed and written at once: one hop to a thread per MiB."""
 
-SWEEP_MARGIN: Final = timedelta(hours=6)
-"""By how much the clocks of storage and registry may differ."""
+UPLOADS_PER_BATCH: Final = 100
+"""How many uploads are ended before it is looked for more."""
 
 log = structlog.get_logger()
 
@@ -161,8 +160,8 @@ class Uploads:
         """
         await self._forget(await self.find_upload(name, upload_id=upload_id))
 
-    async def expire_uploads(self, *, limit: int = 100) -> int:
-        """End uploads that took too long; return how many."""
+    async def expire_uploads(self, *, limit: int = UPLOADS_PER_BATCH) -> int:
+        """End uploads that took too long, as many as the limit says; return how many."""
         before = self.shelf.clock.now() - self.shelf.policy.upload_lifetime
         async with self.shelf.database.read() as connection:
             rows = await store_blobs.old_uploads(connection, before=before, limit=limit)
@@ -178,7 +177,8 @@ class Uploads:
         A row is forgotten after the lifetime of an upload, so bytes that are older than that by
         a margin for clocks that differ have none.
         """
-        before = self.shelf.clock.now() - self.shelf.policy.upload_lifetime - SWEEP_MARGIN
+        policy = self.shelf.policy
+        before = self.shelf.clock.now() - policy.upload_lifetime - policy.sweep_margin
         swept = await self.shelf.blobs.sweep_uploads(before=before)
         if swept:
             log.info("left-over uploads swept", count=swept)
