@@ -6,7 +6,13 @@ import pytest
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
-from hatoba.registry.blobs.driver import BlobDriver, BlobMissing, UploadBusy, UploadMissing
+from hatoba.registry.blobs.driver import (
+    BlobDriver,
+    BlobMissing,
+    UploadBegun,
+    UploadBusy,
+    UploadMissing,
+)
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB: several reads
 DIGEST = Digest.of(CONTENT)
@@ -120,6 +126,31 @@ async def check_two_writers_exclude_each_other(driver: BlobDriver) -> None:
             pass
     async with driver.upload("one"):
         pass
+
+
+async def check_a_whole_upload_is_a_blob_once_it_is_committed(driver: BlobDriver) -> None:
+    """Or the driver says that it wants to be asked the other way, and has written nothing."""
+    digest = Digest.of(b"whole")
+    try:
+        async with driver.upload_whole("one", b"whole") as writer:
+            with pytest.raises(BlobMissing):
+                await driver.stat(digest)
+            await writer.commit(digest)
+    except UploadBegun:
+        await put(driver, b"whole")
+    assert await read(driver, digest, 0, 5) == b"whole"
+
+
+async def check_a_whole_upload_replaces_nothing_that_was_acknowledged(driver: BlobDriver) -> None:
+    state = await append(driver, 0, None, b"abc")
+    with pytest.raises(UploadBegun):
+        async with driver.upload_whole("one", b"whole") as writer:
+            await writer.commit(Digest.of(b"whole"))
+    with pytest.raises(BlobMissing):
+        await driver.stat(Digest.of(b"whole"))
+    async with driver.upload("one") as writer:
+        await writer.begin(3, state)
+        assert b"".join([part async for part in writer.read()]) == b"abc"
 
 
 async def check_missing_things_are_missing(driver: BlobDriver) -> None:

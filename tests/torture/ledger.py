@@ -87,8 +87,10 @@ class Ledger:
             return choose(list(self.blobs)) if self.blobs else None
 
     def verdict(self) -> None:
-        assert self.lost == [], f"{len(self.lost)} lost, of {self.counts}"
-        assert self.unclean == [], f"{len(self.unclean)} unclean answers, of {self.counts}"
+        assert self.lost == [], f"{len(self.lost)} lost, of {self.counts}: {self.lost[:5]}"
+        assert self.unclean == [], (
+            f"{len(self.unclean)} unclean answers, of {self.counts}: {self.unclean[:5]}"
+        )
 
 
 def digest_of(content: bytes) -> str:

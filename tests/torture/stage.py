@@ -83,7 +83,16 @@ class Postgres:
         """SIGINT: fast; SIGQUIT: immediate, as after a crash. Spec: PostgreSQL, 19.5."""
         assert self.process is not None
         self.process.send_signal(how)
-        self.process.wait(60)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            titles = [
+                Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+                for pid in children.read_text().split()
+            ]
+            told = (self.directory / "log").read_text()[-3000:]
+            raise AssertionError(f"PostgreSQL does not stop: {titles}: {told}") from None
 
     def _answers(self) -> bool:
         try:

@@ -21,6 +21,18 @@ def crash(postgres: Postgres, _: signal.Signals) -> None:
     os.kill(backends[0]["pid"], signal.SIGKILL)
 
 
+def test_an_upload_that_was_begun_survives_a_crash_of_the_database(play) -> None:
+    """Its 202 comes after the COMMIT has reached the disk: a client holds the id for days."""
+    stage = play()
+    client = stage.client()
+    begun = client.call("POST", "admin/begun", "/blobs/uploads/")
+    assert begun.status == 202, begun
+    stop(stage.postgres, signal.SIGQUIT)
+    stage.postgres.start()
+    upload = f"/blobs/uploads/{begun.headers['docker-upload-uuid']}"
+    assert client.get("admin/begun", upload).status == 204
+
+
 FAULTS = [(stop, signal.SIGINT), (stop, signal.SIGQUIT), (crash, signal.SIGKILL)]
 
 

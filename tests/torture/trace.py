@@ -144,12 +144,25 @@ class Trace:
     def durable_manifest(self, *, digest: str) -> list[str]:
         """Return the steps of the push of a manifest, in order.
 
+        PostgreSQL commits a statement that is no part of a transaction before it says that it
+        waits for the next one. Spec: PostgreSQL, 55.2.3, "Extended Query", Sync.
+
         Raises:
             OutOfOrder: they are not in that order.
         """
         answered = self._answered(digest)
-        committed, commit = self._committed(digest, before=answered)
-        return _names(commit, committed, answered)
+        told = self._told(digest, before=answered)
+        committed = self._last(
+            "answer outside of a transaction",
+            lambda one: (
+                one.call in _RECEIVES
+                and one.connection == told.connection
+                and _IDLE in one.text
+                and one.ended > told.ended
+            ),
+            before=answered,
+        )
+        return _names(told, committed, answered)
 
     def _answered(self, digest: str) -> Event:
         for event in self.events:
@@ -164,16 +177,7 @@ class Trace:
 
     def _committed(self, digest: str, *, before: Event) -> tuple[Event, Event]:
         """Return when PostgreSQL said that it had committed what names a digest, and the COMMIT."""
-        to_database = f"->127.0.0.1:{self.database_port}"
-        told = self._last(
-            "statement with the digest",
-            lambda one: (
-                one.call in _SENDS
-                and (one.connection or "").endswith(to_database)
-                and digest in one.text
-            ),
-            before=before,
-        )
+        told = self._told(digest, before=before)
         committed = self._last(
             "answer to COMMIT",
             lambda one: (
@@ -196,6 +200,19 @@ class Trace:
             before=committed,
         )
         return committed, commit
+
+    def _told(self, digest: str, *, before: Event) -> Event:
+        """Return when PostgreSQL was told a digest."""
+        to_database = f"->127.0.0.1:{self.database_port}"
+        return self._last(
+            "statement with the digest",
+            lambda one: (
+                one.call in _SENDS
+                and (one.connection or "").endswith(to_database)
+                and digest in one.text
+            ),
+            before=before,
+        )
 
     def _last(self, name: str, matches, *, before: Event) -> Event:
         """Return the last call of a kind that had ended when another one began (or ended)."""

@@ -34,6 +34,7 @@ from hatoba.registry.content.invalidation import (
     announce_change,
     follow_changes,
 )
+from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import CACHE_SECONDS, ContentPolicy
@@ -166,6 +167,9 @@ async def _open_shelf(
         read_config=config_reader(blobs),
     )
     policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
+    ledger = await stack.enter_async_context(
+        open_ledger(database, audit=rooms.audit, location=policy.location)
+    )
     shelf = Shelf(
         database=database,
         blobs=blobs,
@@ -173,6 +177,7 @@ async def _open_shelf(
         audit=rooms.audit,
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
+        ledger=ledger,
         policy=policy,
         questions=await _questions(stack, database),
     )
@@ -313,7 +318,7 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
         return SqlTagResolver(database=database, clock=clock)
     # One connection: those who wait for it are asked for together.
     questions = await stack.enter_async_context(open_questions(database, connections=1))
-    return PreparedTagResolver(pool=questions.pool, clock=clock)
+    return PreparedTagResolver(questions=questions, clock=clock)
 
 
 def _collector(shelf: Shelf, settings: QuayConfig) -> Collector:

@@ -131,7 +131,9 @@ def translated() -> Iterator[None]:
         if _is_not_now(getattr(error.orig, "sqlstate", None)):
             raise DatabaseUnavailable(f"the database does nothing: {error.orig}") from error
         raise
-    except asyncpg.InterfaceError as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # The latter, too: a server that ends a session says so unasked, and until the connection
+        # is closed the driver is in the middle of an answer that it does not expect.
         raise DatabaseUnavailable("the connection to the database was lost") from error
     except asyncpg.PostgresError as error:
         # What pulls and pushes ask most goes to asyncpg directly.

@@ -2,20 +2,25 @@
 
 SQLAlchemy costs several times what such a statement does. Connections come back as they are:
 nothing that is asked here leaves a trace in a session, so the reset between two uses, a round
-trip of its own, is left out. Whoever needs a transaction uses `Database.begin`.
+trip of its own, is left out. What such a reset would also do is done without asking the server: a
+connection that failed, or that is still in a transaction, is given up and not lent again.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
+from hatoba.kernel.errors import HatobaError
 from hatoba.sql.engine import Database, translated
 
+BareConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
+_SETTINGS: Final = "SET plan_cache_mode = force_generic_plan; SET jit = off;"
+"""Planning such a statement costs more than running it, and so would compiling it."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -24,31 +29,78 @@ class Questions:
 
     pool: "asyncpg.Pool[Any]"
 
-    async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
-        """Return the rows of a statement, which changes nothing.
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[BareConnection]:
+        """Lend a connection; what it raises when the server does not answer is translated.
+
+        A server that ends a session says so before it closes the connection. Until then the
+        driver takes it for usable: whoever got it next would fail by that, or, worse, go on in a
+        transaction that another has left open.
 
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
         with translated():
-            rows: Sequence[asyncpg.Record] = await self.pool.fetch(statement, *values)
+            async with self.pool.acquire() as connection:
+                try:
+                    yield connection
+                except HatobaError:
+                    # What we refuse ourselves says nothing against the connection.
+                    _give_up_unfinished(connection)
+                    raise
+                except BaseException:
+                    connection.terminate()
+                    raise
+                _give_up_unfinished(connection)
+
+    async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
+        """Return the rows of a statement.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        async with self.lend() as connection:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
         return rows
+
+    async def ask_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
+        """Return the first row of a statement, or None.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        async with self.lend() as connection:
+            return await connection.fetchrow(statement, *values)
+
+
+def _give_up_unfinished(connection: BareConnection) -> None:
+    if not connection.is_closed() and connection.is_in_transaction():
+        connection.terminate()
 
 
 @asynccontextmanager
-async def open_questions(database: Database, *, connections: int) -> AsyncIterator[Questions]:
-    """Connect to a PostgreSQL database.
+async def open_questions(
+    database: Database, *, connections: int, preparation: str = ""
+) -> AsyncIterator[Questions]:
+    """Connect to a PostgreSQL database; each connection begins by running `preparation`.
 
     Raises:
         DatabaseUnavailable: the server does not answer.
     """
+
+    async def prepare(connection: "asyncpg.Connection[Any]") -> None:
+        await connection.execute(_SETTINGS + preparation)
+
     pool = asyncpg.create_pool(
         **database.asyncpg_arguments(),
-        min_size=1,
+        # No connection is kept for its own sake: a database that is away is asked for by those
+        # who need it, and not in the background.
+        min_size=0,
+        init_size=1,
         max_size=connections,
         timeout=PATIENCE_SECONDS,
         command_timeout=PATIENCE_SECONDS,
-        init=_settle,
+        init=prepare,
         reset=_keep,
     )
     with translated():
@@ -57,11 +109,6 @@ async def open_questions(database: Database, *, connections: int) -> AsyncIterat
         yield Questions(pool=pool)
     finally:
         await pool.close()
-
-
-async def _settle(connection: "asyncpg.Connection[Any]") -> None:
-    # Planning such a statement costs more than running it, and so would compiling it.
-    await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
 
 
 async def _keep(_connection: "asyncpg.Connection[Any]") -> None:

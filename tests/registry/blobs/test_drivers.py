@@ -1,5 +1,6 @@
 """All drivers against the suite, and what only the filesystem promises."""
 
+import asyncio
 import os
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +15,7 @@ from tests.suites import blobs as suite
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
-from hatoba.registry.blobs.driver import StorageUnavailable, UploadMissing
+from hatoba.registry.blobs.driver import StorageUnavailable, UploadBegun, UploadMissing
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.blobs.layered import LayeredBlobs
 from hatoba.registry.blobs.memory import MemoryBlobs
@@ -116,6 +117,35 @@ async def test_a_writer_that_outlives_its_upload_writes_nowhere(tmp_path: Path) 
         with pytest.raises(UploadMissing):
             await left_behind.write(b"stray")
         assert [part async for part in writer.read()] == []
+
+
+async def test_a_whole_upload_that_is_discarded_becomes_no_blob(tmp_path: Path) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    async with driver.upload_whole("one", b"whole") as writer:
+        while not (tmp_path / "uploads" / "one").exists():  # noqa: ASYNC110 -- a thread makes it
+            await asyncio.sleep(0)
+        await driver.discard("one")
+        with pytest.raises(UploadMissing):
+            await writer.commit(Digest.of(b"whole"))
+
+
+async def test_a_whole_upload_that_is_not_committed_leaves_a_file_for_the_next(
+    tmp_path: Path,
+) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    async with driver.upload_whole("one", b"whole"):
+        pass
+    async with driver.upload("one") as writer:
+        assert [part async for part in writer.read()] == [b"whole"]
+        await writer.begin(0)
+
+
+async def test_a_whole_upload_waits_for_no_other_writer(tmp_path: Path) -> None:
+    driver = FilesystemBlobs(tmp_path)
+    async with driver.upload("one"):
+        with pytest.raises(UploadBegun):
+            async with driver.upload_whole("one", b"whole") as writer:
+                await writer.commit(Digest.of(b"whole"))
 
 
 async def test_a_truncated_file_is_an_error_not_a_short_answer(tmp_path: Path) -> None:

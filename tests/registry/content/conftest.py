@@ -16,6 +16,7 @@ from hatoba.registry.audit.models import NOBODY, Actor
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.content.holdings import Holdings
+from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import Caller
@@ -110,14 +111,23 @@ async def room(database):
     await rooms.repositories.create(
         namespace=owner, name="app", is_public=False, description=None, creator=owner, actor=NOBODY
     )
-    shelf = Shelf(
-        database=database,
-        blobs=MemoryBlobs(),
-        lookups=lookups,
-        audit=AuditLog(database=database, lookups=lookups, clock=clock),
-        clock=clock,
-        caches=make_caches(clock, lifetime_seconds=60),
-    )
+    audit = AuditLog(database=database, lookups=lookups, clock=clock)
+    async with open_ledger(database, audit=audit, location="default") as ledger:
+        shelf = Shelf(
+            database=database,
+            blobs=MemoryBlobs(),
+            lookups=lookups,
+            audit=audit,
+            clock=clock,
+            caches=make_caches(clock, lifetime_seconds=60),
+            ledger=ledger,
+        )
+        yield _room(shelf, rooms)
+
+
+def _room(shelf: Shelf, rooms: Rooms) -> Room:
+    database, clock = shelf.database, shelf.clock
+    assert isinstance(clock, FixedClock)
     return Room(
         shelf=shelf,
         clock=clock,

@@ -1,6 +1,7 @@
 """Two repositories of one namespace, and shorthands for what tests do with them."""
 
 import json
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,9 @@ from hatoba.registry.accounts.models import Account
 from hatoba.registry.audit.models import NOBODY, Actor
 from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.content.holdings import Holdings
+from hatoba.registry.content.ledger import PushLedger
+from hatoba.registry.content.ledger_prepared import open_ledger
+from hatoba.registry.content.ledger_sql import SqlLedger
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import Caller
 from hatoba.registry.content.resolver import SqlTagResolver
@@ -165,8 +169,14 @@ async def make_owner(rooms: Rooms) -> Account:
 
 
 async def open_house(
-    database, *, blobs=None, is_new: bool = True, time_machine: timedelta = TIME_MACHINE
+    database,
+    *,
+    blobs=None,
+    is_new: bool = True,
+    time_machine: timedelta = TIME_MACHINE,
+    stack: AsyncExitStack | None = None,
 ) -> House:
+    """With a stack, pushes are written as a server writes them; without, through SQLAlchemy."""
     clock = FixedClock(START)
     lookups = await load_lookups(database)
     rooms = open_rooms(SETTINGS, database=database, lookups=lookups, clock=clock, password_rounds=4)
@@ -181,6 +191,11 @@ async def open_house(
                 creator=owner,
                 actor=NOBODY,
             )
+    ledger: PushLedger = SqlLedger(database=database, audit=rooms.audit, location="default")
+    if stack is not None:
+        ledger = await stack.enter_async_context(
+            open_ledger(database, audit=rooms.audit, location="default")
+        )
     shelf = Shelf(
         database=database,
         blobs=blobs or MemoryBlobs(),
@@ -188,6 +203,7 @@ async def open_house(
         audit=rooms.audit,
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=60),
+        ledger=ledger,
     )
     house = House(
         shelf=shelf,

@@ -6,6 +6,7 @@ task of each process calls every few seconds and once more at its end. The buffe
 does not fit is counted and said.
 """
 
+import json
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +41,15 @@ class AuditLog:
         """Write a row inside the transaction of the change that it tells of."""
         await store.insert_entries(
             connection, entries=[(entry, self.clock.now())], lookups=self.lookups
+        )
+
+    def values_of(self, entry: Entry) -> tuple[int, int | None, str | None, str]:
+        """Return kind, performer, address and metadata of a row that another statement writes."""
+        return (
+            self.lookups.id("logentrykind", entry.kind),
+            entry.actor.account_id,
+            entry.actor.ip,
+            json.dumps(entry.metadata),
         )
 
     def remember(self, entry: Entry) -> None:

@@ -6,7 +6,7 @@ the caller: a driver hashes nothing and trusts nobody but its caller.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -40,6 +40,22 @@ class BlobStat:
 
 class UploadBusy(Conflict):
     """Another request is writing to the same upload."""
+
+
+class UploadBegun(Conflict):
+    """There is something of an upload already, or the storage wants it to be opened first."""
+
+
+class WholeUpload(Protocol):
+    """All bytes of an upload, on their way to the storage."""
+
+    async def commit(self, digest: Digest) -> None:
+        """Make them the blob `digest`, durably, as `UploadWriter.commit` does.
+
+        Raises:
+            UploadBegun: nothing was written; open the upload instead.
+            UploadMissing: it was discarded meanwhile.
+        """
 
 
 class UploadWriter(Protocol):
@@ -131,6 +147,24 @@ class BlobDriver(Protocol):
         Raises:
             UploadBusy: somebody else is writing to it.
         """
+
+    @asynccontextmanager
+    async def upload_whole(
+        self,
+        upload: str,  # noqa: ARG002 -- what this default does not offer needs none
+        content: bytes,  # noqa: ARG002
+    ) -> AsyncIterator[WholeUpload]:
+        """Begin to write a small upload of which the storage has nothing yet.
+
+        The caller does something else meanwhile. What was written is left where the caller does
+        not commit it.
+
+        Raises:
+            UploadBegun: the storage has something of it, or cannot do better than `upload`.
+            UploadBusy: somebody else is writing to it.
+        """
+        raise UploadBegun("this storage takes uploads one way only")
+        yield
 
     async def discard(self, upload: str) -> None:
         """Forget an upload; idempotent."""

@@ -28,9 +28,11 @@ from hatoba.registry.blobs.driver import (
     BlobStat,
     FilePart,
     StorageUnavailable,
+    UploadBegun,
     UploadBusy,
     UploadMissing,
     UploadWriter,
+    WholeUpload,
 )
 
 _INLINE_BYTES: Final = 64 << 10
@@ -104,12 +106,7 @@ class FileWriter(UploadWriter):
     def _commit_blocking(self, target: Path) -> None:
         with self._in_use():
             os.fsync(self._handle)
-            self._blobs.make_directory_blocking(target.parent)
-            try:
-                self._path.replace(target)
-            except FileNotFoundError as error:
-                raise UploadMissing("the upload was cancelled meanwhile") from error
-            _sync_directory(target.parent)
+            self._blobs.move_blocking(self._path, target)
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -117,6 +114,47 @@ class FileWriter(UploadWriter):
             if self._is_closed:
                 raise UploadMissing("the upload was given up")
             yield
+
+
+class NewFile(WholeUpload):
+    """An upload that is written, and made durable, by one visit of a thread."""
+
+    def __init__(self, path: Path, content: bytes, blobs: "FilesystemBlobs") -> None:
+        self._path = path
+        self._content = content
+        self._blobs = blobs
+        self._handle: int | None = None
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(None, self._write_blocking)
+
+    @override
+    async def commit(self, digest: Digest) -> None:
+        with _translated():
+            # A request may be cancelled; the thread goes on, and its file must not be lost.
+            await asyncio.shield(self._writing)
+            target = self._blobs.blob_path(digest)
+            await asyncio.to_thread(self._blobs.move_blocking, self._path, target)
+
+    async def close(self) -> None:
+        """Give the file back once the thread is done with it, whatever came of that."""
+        self._writing.add_done_callback(self._give_back)
+        await asyncio.wait([self._writing])
+
+    def _give_back(self, writing: "asyncio.Future[None]") -> None:
+        if not writing.cancelled():
+            writing.exception()  # whoever committed has seen it; nobody else has to
+        if self._handle is not None:
+            os.close(self._handle)
+
+    def _write_blocking(self) -> None:
+        try:
+            self._handle = _open_locked_blocking(self._path, os.O_EXCL)
+        except FileExistsError as error:
+            raise UploadBegun("there is something of this upload already") from error
+        view = memoryview(self._content)
+        while view:
+            view = view[os.write(self._handle, view) :]
+        os.fsync(self._handle)
 
 
 class FileReader(BlobReader):
@@ -175,6 +213,15 @@ class FilesystemBlobs(BlobDriver):
             yield writer
         finally:
             writer.close_blocking()
+
+    @override
+    @asynccontextmanager
+    async def upload_whole(self, upload: str, content: bytes) -> AsyncIterator[WholeUpload]:
+        file = NewFile(self._upload_path(upload), content, self)
+        try:
+            yield file
+        finally:
+            await file.close()
 
     @override
     async def discard(self, upload: str) -> None:
@@ -291,6 +338,15 @@ class FilesystemBlobs(BlobDriver):
             _sync_directory(parent)
         self._durable |= present
 
+    def move_blocking(self, source: Path, target: Path) -> None:
+        """Move the synchronised file of an upload to where its blob lies, durably."""
+        self.make_directory_blocking(target.parent)
+        try:
+            source.replace(target)
+        except FileNotFoundError as error:
+            raise UploadMissing("the upload was cancelled meanwhile") from error
+        _sync_directory(target.parent)
+
     def _set_aside_blocking(self, digest: Digest) -> None:
         source = self.blob_path(digest)
         target = self._directory / "damaged" / digest.algorithm / digest.hex
@@ -310,9 +366,13 @@ class FilesystemBlobs(BlobDriver):
             probe.unlink(missing_ok=True)
 
 
-def _open_locked_blocking(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+def _open_locked_blocking(path: Path, flags: int = 0) -> int:
+    flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, flags, 0o640)
     try:
         # The kernel drops the lock with its process, so a killed worker blocks nobody.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ from hatoba.registry.blobs.driver import (
     BlobReader,
     BlobStat,
     UploadWriter,
+    WholeUpload,
 )
 
 
@@ -30,6 +31,10 @@ class LayeredBlobs(BlobDriver):
     @override
     def upload(self, upload: str) -> AbstractAsyncContextManager[UploadWriter]:
         return self._written.upload(upload)
+
+    @override
+    def upload_whole(self, upload: str, content: bytes) -> AbstractAsyncContextManager[WholeUpload]:
+        return self._written.upload_whole(upload, content)
 
     @override
     async def discard(self, upload: str) -> None:

@@ -15,9 +15,11 @@ from hatoba.registry.blobs.driver import (
     BlobMissing,
     BlobReader,
     BlobStat,
+    UploadBegun,
     UploadBusy,
     UploadMissing,
     UploadWriter,
+    WholeUpload,
 )
 
 
@@ -98,6 +100,15 @@ class MemoryBlobs(BlobDriver):
             yield MemoryWriter(upload, self.uploads.setdefault(upload, bytearray()), self)
         finally:
             self.busy.discard(upload)
+
+    @override
+    @asynccontextmanager
+    async def upload_whole(self, upload: str, content: bytes) -> AsyncIterator[WholeUpload]:
+        if upload in self.uploads:
+            raise UploadBegun("there is something of this upload already")
+        async with self.upload(upload) as writer:
+            await writer.write(content)
+            yield writer
 
     @override
     async def discard(self, upload: str) -> None:

@@ -4,7 +4,7 @@ A push is one transaction: manifest, references, tag and audit row become visibl
 are durable before the caller is told. What the manifest names must be in the repository already.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,7 +31,7 @@ from hatoba.registry.content.models import (
 )
 from hatoba.registry.content.resolver import TagResolver
 from hatoba.registry.content.shelf import Shelf, audit_entry
-from hatoba.registry.content.writing import ManifestWriter
+from hatoba.registry.content.writing import ManifestWriter, named
 
 log = structlog.get_logger()
 
@@ -70,20 +70,14 @@ class Manifests:
         )
         if isinstance(reference, Digest) and manifest.digest != reference:
             raise ManifestDigestMismatch("manifest digest mismatch")
-        async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name, keep=True)
-            if repository is None:
-                raise RepositoryUnknown("repository not found")
-            await states.require_writable(connection, repository, caller=caller)
-            writer = ManifestWriter(shelf=self.shelf, connection=connection, repository=repository)
-            await writer.write(manifest, reference=reference)
-            entry = audit_entry(
-                "push_repo",
-                repository=repository,
-                caller=caller,
-                metadata={**_named(reference), "mediaType": manifest.media_type},
-            )
-            await self.shelf.audit.record(connection, entry)
+        writer = ManifestWriter(shelf=self.shelf)
+        push = await writer.prepare(name, reference=reference, manifest=manifest, caller=caller)
+        repository = await self.shelf.ledger.push_manifest(push)
+        while repository.state not in push.states:
+            # It is asked again, as the state may be another one by now.
+            await self._require_writable(repository, caller=caller)
+            push = replace(push, states=push.states | {repository.state})
+            repository = await self.shelf.ledger.push_manifest(push)
         log.info(
             "manifest pushed",
             repository=str(name),
@@ -114,7 +108,7 @@ class Manifests:
                     "pull_repo",
                     repository=record.repository,
                     caller=caller,
-                    metadata={**_named(reference), "mediaType": record.media_type},
+                    metadata={**named(reference), "mediaType": record.media_type},
                 )
             )
         return record
@@ -146,6 +140,10 @@ class Manifests:
             await announce(connection)
         self.shelf.caches.clear()
         log.info("manifest deleted", repository=str(name), reference=str(reference), tags=names)
+
+    async def _require_writable(self, repository: RepositoryRecord, *, caller: Caller) -> None:
+        async with self.shelf.database.read() as connection:
+            await states.require_writable(connection, repository, caller=caller)
 
     async def _by_tag(self, name: RepositoryName, *, tag: TagName) -> ManifestRecord:
         resolved = await self.resolver.resolve(name, tag)
@@ -202,7 +200,7 @@ class Manifests:
     async def _delete_tag(
         self, connection: AsyncConnection, repository: RepositoryRecord, *, tag: TagName
     ) -> list[str]:
-        await store.lock(connection, f"tag:{repository.id}:{tag}")
+        await store.lock(connection, store.tag_key(repository.id, tag))
         now_ms = await store.next_moment_ms(
             connection, repository_id=repository.id, tag=tag, now_ms=self.shelf.now_ms()
         )
@@ -233,16 +231,9 @@ class Manifests:
         if any(row.immutable for row in alive):
             raise TagImmutable("a tag of this manifest is immutable")
         for row in sorted(alive, key=lambda row: str(row.name)):
-            await store.lock(connection, f"tag:{repository.id}:{row.name}")
+            await store.lock(connection, store.tag_key(repository.id, row.name))
             end_ms = await store.next_moment_ms(
                 connection, repository_id=repository.id, tag=row.name, now_ms=self.shelf.now_ms()
             )
             await store.end_tags(connection, tag_ids=[row.id], end_ms=end_ms)
         return sorted(row.name for row in alive if not row.hidden)
-
-
-def _named(reference: Reference) -> dict[str, str]:
-    """Return how an audit row tells what was asked for."""
-    if isinstance(reference, Digest):
-        return {"manifest_digest": str(reference)}
-    return {"tag": str(reference)}

@@ -7,9 +7,8 @@ same through SQLAlchemy.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-import asyncpg
 from typing_extensions import override
 
 from hatoba.kernel.clock import Clock, milliseconds
@@ -17,7 +16,8 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
-from hatoba.sql.engine import Database, translated
+from hatoba.sql.engine import Database
+from hatoba.sql.prepared import Questions
 
 _STATEMENT: Final = """
 SELECT asked.number, found.*
@@ -89,7 +89,7 @@ class PreparedTagResolver(TagResolver):
     was put before he came.
     """
 
-    pool: "asyncpg.Pool[Any]"
+    questions: Questions
     clock: Clock
     _next: _Question | None = None
 
@@ -106,17 +106,16 @@ class PreparedTagResolver(TagResolver):
 
     async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
         try:
-            with translated():
-                async with self.pool.acquire() as connection:
-                    self._close(question)
-                    wanted = list(question.places)
-                    rows = await connection.fetch(
-                        _STATEMENT,
-                        [name.namespace for name, _ in wanted],
-                        [name.name for name, _ in wanted],
-                        [tag for _, tag in wanted],
-                        milliseconds(self.clock.now()),
-                    )
+            async with self.questions.lend() as connection:
+                self._close(question)
+                wanted = list(question.places)
+                rows = await connection.fetch(
+                    _STATEMENT,
+                    [name.namespace for name, _ in wanted],
+                    [name.name for name, _ in wanted],
+                    [tag for _, tag in wanted],
+                    milliseconds(self.clock.now()),
+                )
         finally:
             self._close(question)
         return {number: _resolved(wanted[number - 1][0], *found) for number, *found in rows}

@@ -10,6 +10,7 @@ from hatoba.kernel.names import RepositoryName
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.audit.service import AuditLog
 from hatoba.registry.blobs.driver import BlobDriver
+from hatoba.registry.content.ledger import PushLedger
 from hatoba.registry.content.models import (
     BlobRecord,
     Caller,
@@ -69,6 +70,7 @@ class Shelf:
     audit: AuditLog
     clock: Clock
     caches: Caches
+    ledger: PushLedger
     policy: ContentPolicy = field(default_factory=ContentPolicy)
     questions: Questions | None = None
     """Asks PostgreSQL what is asked often; SQLite has none."""
@@ -87,11 +89,16 @@ def audit_entry(
         actor=caller.actor,
         namespace_id=repository.namespace_id,
         repository_id=repository.id,
-        metadata={
-            "repo": repository.name.name,
-            "namespace": str(repository.name.namespace),
-            "user-agent": caller.user_agent,
-            **metadata,
-            **({"username": caller.username} if caller.username else {}),
-        },
+        metadata=audit_metadata(repository.name, caller=caller, metadata=metadata),
     )
+
+
+def audit_metadata(name: RepositoryName, *, caller: Caller, metadata: JsonObject) -> JsonObject:
+    """Return what an audit row tells of a repository and of who touched it."""
+    return {
+        "repo": name.name,
+        "namespace": str(name.namespace),
+        "user-agent": caller.user_agent,
+        **metadata,
+        **({"username": caller.username} if caller.username else {}),
+    }

@@ -12,6 +12,10 @@ from hatoba.registry.content.errors import RepositoryTakesNoPushes
 from hatoba.registry.content.models import Caller, RepositoryRecord, RepositoryState
 
 MIRRORS = frozenset({RepositoryState.MIRROR, RepositoryState.ORG_MIRROR})
+WRITABLE = frozenset({RepositoryState.NORMAL})
+"""States in which everybody who may push can."""
+TAKING_UPLOADS = MIRRORS | WRITABLE
+"""States in which blobs may be uploaded; who may name them is asked with the manifest."""
 
 
 async def require_writable(
@@ -22,7 +26,7 @@ async def require_writable(
     Raises:
         RepositoryTakesNoPushes: it is read-only, or the mirror of another robot.
     """
-    if repository.state is RepositoryState.NORMAL:
+    if repository.state in WRITABLE:
         return
     if repository.state in MIRRORS:
         robot_id = await store.mirror_robot_id(connection, repository_id=repository.id)
@@ -34,12 +38,12 @@ async def require_writable(
 
 
 def require_uploads(repository: RepositoryRecord) -> None:
-    """Do nothing where blobs may be uploaded; who may name them is asked with the manifest.
+    """Do nothing where blobs may be uploaded.
 
     Raises:
         RepositoryTakesNoPushes: the repository is read-only.
     """
-    if repository.state is RepositoryState.READ_ONLY:
+    if repository.state not in TAKING_UPLOADS:
         raise RepositoryTakesNoPushes(
             f"Repository is in read only or mirror mode: {repository.state.value}"
         )

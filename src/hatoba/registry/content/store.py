@@ -254,6 +254,11 @@ async def lock(connection: AsyncConnection, key: str) -> None:
         )
 
 
+def tag_key(repository_id: int, tag: str) -> str:
+    """Return the name of the lock under which a tag changes."""
+    return f"tag:{repository_id}:{tag}"
+
+
 async def alive_tag(
     connection: AsyncConnection, *, repository_id: int, tag: TagName, now_ms: int
 ) -> AnyRow | None:

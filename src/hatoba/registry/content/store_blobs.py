@@ -199,6 +199,12 @@ async def find_upload(
     )
 
 
+async def has_upload(connection: AsyncConnection, *, upload_id: str) -> bool:
+    """Say whether there is such an upload in any repository."""
+    statement = select(exists().where(blob_uploads.c.uuid == upload_id))
+    return bool((await connection.execute(statement)).scalar_one())
+
+
 async def advance_upload(
     connection: AsyncConnection,
     upload: UploadRecord,
@@ -221,14 +227,21 @@ async def advance_upload(
     return done.rowcount == 1
 
 
-async def delete_upload(
-    connection: AsyncConnection, *, upload_row_id: int, received: int | None = None
+async def end_upload(
+    connection: AsyncConnection, *, repository_id: int, upload_id: str, received: int
 ) -> bool:
     """Forget an upload; False when it was gone already, or stands at other than `received`."""
-    statement = delete(blob_uploads).where(blob_uploads.c.id == upload_row_id)
-    if received is not None:
-        statement = statement.where(blob_uploads.c.byte_count == received)
+    statement = delete(blob_uploads).where(
+        blob_uploads.c.repository_id == repository_id,
+        blob_uploads.c.uuid == upload_id,
+        blob_uploads.c.byte_count == received,
+    )
     return (await connection.execute(statement)).rowcount == 1
+
+
+async def delete_upload(connection: AsyncConnection, *, upload_row_id: int) -> None:
+    """Forget an upload."""
+    await connection.execute(delete(blob_uploads).where(blob_uploads.c.id == upload_row_id))
 
 
 async def old_uploads(

@@ -311,7 +311,7 @@ class Tagging:
     ) -> tuple[int, Any]:
         """Keep others from changing a tag; return the moment of change and its living row."""
         await store.keep_repository(connection, repository_id=place.repository_id)
-        await store.lock(connection, f"tag:{place.repository_id}:{tag}")
+        await store.lock(connection, store.tag_key(place.repository_id, tag))
         now_ms = await store.next_moment_ms(
             connection, repository_id=place.repository_id, tag=tag, now_ms=self._now_ms()
         )

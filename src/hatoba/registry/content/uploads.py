@@ -16,9 +16,9 @@ import structlog
 from hatoba.kernel.digests import Digest, Hasher
 from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName
-from hatoba.registry.blobs.driver import UploadMissing, UploadWriter
+from hatoba.registry.blobs.driver import UploadBegun, UploadMissing, UploadWriter, WholeUpload
 from hatoba.registry.blobs.hashing import StateForeign, new_hasher, resume_hasher, state_of
-from hatoba.registry.content import states, store, store_blobs
+from hatoba.registry.content import states, store_blobs
 from hatoba.registry.content.errors import (
     BlobTooLarge,
     RangeNotSatisfiable,
@@ -26,6 +26,7 @@ from hatoba.registry.content.errors import (
     UploadDigestMismatch,
     UploadUnknown,
 )
+from hatoba.registry.content.ledger import BlobPush
 from hatoba.registry.content.models import BlobRecord, UploadRecord
 from hatoba.registry.content.shelf import Shelf
 
@@ -34,6 +35,9 @@ BATCH_BYTES: Final = 1 << 20
 
 UPLOADS_PER_BATCH: Final = 100
 """How many uploads are ended before it is looked for more."""
+
+WHOLE_BYTES: Final = 64 << 10
+"""A blob up to this size that comes at once is looked at and written at once."""
 
 log = structlog.get_logger()
 
@@ -61,21 +65,14 @@ class Uploads:
         Raises:
             RepositoryUnknown, RepositoryTakesNoPushes: none was begun.
         """
-        upload_id = new_uuid()
-        async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name)
+        upload_id, ledger = new_uuid(), self.shelf.ledger
+        while not await ledger.insert_upload(
+            name, upload_id=upload_id, states=states.TAKING_UPLOADS, now=self.shelf.clock.now()
+        ):
+            repository = await ledger.find_repository(name)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
             states.require_uploads(repository)
-            await store_blobs.insert_upload(
-                connection,
-                repository_id=repository.id,
-                upload_id=upload_id,
-                location_id=await store_blobs.ensure_location(
-                    connection, self.shelf.policy.location
-                ),
-                now=self.shelf.clock.now(),
-            )
         return upload_id
 
     async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord:
@@ -84,8 +81,7 @@ class Uploads:
         Raises:
             UploadUnknown: there is none in this repository.
         """
-        async with self.shelf.database.read() as connection:
-            upload = await store_blobs.find_upload(connection, name=name, upload_id=upload_id)
+        upload = await self.shelf.ledger.find_upload(name, upload_id=upload_id)
         if upload is None:
             raise UploadUnknown("blob upload unknown to registry")
         return upload
@@ -111,8 +107,7 @@ class Uploads:
         Raises:
             UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was appended.
         """
-        await self.find_upload(name, upload_id=upload_id)
-        async with self._opened(name, upload_id=upload_id) as writer:
+        async with self._opened(upload_id) as writer:
             upload = await self._current(name, upload_id=upload_id, start=start)
             progress = await self._continue(upload, writer=writer)
             await self._receive(progress, chunks=chunks)
@@ -140,17 +135,29 @@ class Uploads:
             UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was changed.
             UploadDigestMismatch: the upload is gone.
         """
-        await self.find_upload(name, upload_id=upload_id)
-        async with self._opened(name, upload_id=upload_id) as writer:
+        head, is_whole = await _head_of(chunks)
+        fits = is_whole and len(head) <= self.shelf.policy.maximum_blob_bytes
+        if fits and not start and Digest.of(head, digest.algorithm) == digest:
+            record = await self._push_whole(name, upload_id=upload_id, digest=digest, content=head)
+            if record is not None:
+                return record
+        async with self._opened(upload_id) as writer:
             upload = await self._current(name, upload_id=upload_id, start=start)
             progress = await self._continue(upload, writer=writer)
-            await self._receive(progress, chunks=chunks)
+            await self._receive(progress, chunks=_behind(head, chunks, is_whole=is_whole))
             if await self._digest(progress, algorithm=digest.algorithm) != digest:
                 await self._forget(upload)
                 raise UploadDigestMismatch("the bytes do not have the digest that was given")
-            record = await self._publish(name, upload=upload, digest=digest, progress=progress)
-        log.info("blob pushed", repository=str(name), digest=str(digest), bytes=record.size)
-        return record
+            # What takes long happens before the transaction, which others may wait for.
+            await writer.prepare(digest)
+            return await self._publish(
+                writer,
+                name=name,
+                upload_id=upload_id,
+                digest=digest,
+                size=progress.received,
+                received=upload.received,
+            )
 
     async def cancel_upload(self, name: RepositoryName, *, upload_id: str) -> None:
         """End an upload and drop its bytes.
@@ -184,22 +191,45 @@ class Uploads:
             log.info("left-over uploads swept", count=swept)
         return swept
 
-    @asynccontextmanager
-    async def _opened(self, name: RepositoryName, *, upload_id: str) -> AsyncIterator[UploadWriter]:
-        """Open an upload for writing; one that ended meanwhile is not left open again.
+    async def _push_whole(
+        self, name: RepositoryName, *, upload_id: str, digest: Digest, content: bytes
+    ) -> BlobRecord | None:
+        """Write proven bytes and their rows side by side; None when the upload has others already.
 
-        Opening makes what is not there. Another request may have moved the bytes away already,
-        and ends the row a moment later: what was made since then belongs to nobody.
+        That nothing was acknowledged of the upload is seen as its row ends.
+
+        Raises:
+            RepositoryUnknown, UploadUnknown, UploadBusy: nothing was changed.
+        """
+        try:
+            async with self.shelf.blobs.upload_whole(upload_id, content) as whole:
+                return await self._publish(
+                    whole, name=name, upload_id=upload_id, digest=digest, size=len(content)
+                )
+        except UploadBegun:
+            return None
+        except UploadUnknown:
+            await self._discard_unknown(upload_id)
+            raise
+
+    @asynccontextmanager
+    async def _opened(self, upload_id: str) -> AsyncIterator[UploadWriter]:
+        """Open an upload for writing; one that nobody knows is not left open again.
+
+        Opening makes what is not there. The upload may be made up, or another request has moved
+        the bytes away already and ends the row a moment later: what was made since then belongs
+        to nobody. One of another repository is left as it is.
         """
         try:
             async with self.shelf.blobs.upload(upload_id) as writer:
                 yield writer
         except UploadUnknown:
-            try:
-                await self.find_upload(name, upload_id=upload_id)
-            except UploadUnknown:
-                await self.shelf.blobs.discard(upload_id)
+            await self._discard_unknown(upload_id)
             raise
+
+    async def _discard_unknown(self, upload_id: str) -> None:
+        if not await self.shelf.ledger.has_upload(upload_id):
+            await self.shelf.blobs.discard(upload_id)
 
     async def _current(
         self, name: RepositoryName, *, upload_id: str, start: int | None
@@ -253,14 +283,12 @@ class Uploads:
         progress: _Progress,
         storage_state: str | None,
     ) -> None:
-        async with self.shelf.database.begin() as connection:
-            moved = await store_blobs.advance_upload(
-                connection,
-                upload,
-                received=progress.received,
-                hash_state=state_of(progress.hasher),
-                storage_state=storage_state,
-            )
+        moved = await self.shelf.ledger.advance_upload(
+            upload,
+            received=progress.received,
+            hash_state=state_of(progress.hasher),
+            storage_state=storage_state,
+        )
         if not moved:
             # Somebody else went on with it, or it has ended.
             present = await self.find_upload(name, upload_id=upload.upload_id)
@@ -277,43 +305,55 @@ class Uploads:
         return Digest(algorithm, hasher.hexdigest())
 
     async def _publish(
-        self, name: RepositoryName, *, upload: UploadRecord, digest: Digest, progress: _Progress
+        self,
+        writer: WholeUpload,
+        *,
+        name: RepositoryName,
+        upload_id: str,
+        digest: Digest,
+        size: int,
+        received: int = 0,
     ) -> BlobRecord:
-        now = self.shelf.clock.now()
-        # What takes long happens before the transaction, which others may wait for.
-        await progress.writer.prepare(digest)
-        async with self.shelf.database.begin() as connection:
-            repository = await store.find_repository(connection, name, keep=True)
-            if repository is None:
-                raise RepositoryUnknown("repository not found")
-            if not await store_blobs.delete_upload(
-                connection, upload_row_id=upload.id, received=upload.received
-            ):
-                raise UploadUnknown("another request went on with this upload, or ended it")
-            await store_blobs.lock_blob(connection, digest=digest)
-            # Under the lock: what collects garbage could remove the bytes before their row is in.
+        push = BlobPush(
+            name=name,
+            upload_id=upload_id,
+            received=received,
+            digest=digest,
+            size=size,
+            now=self.shelf.clock.now(),
+            lifetime=self.shelf.policy.hold_lifetime,
+        )
+        # Within the block: what collects garbage could remove the bytes before their row is in.
+        async with self.shelf.ledger.publish_blob(push) as repository:
             try:
-                await progress.writer.commit(digest)
+                await writer.commit(digest)
             except UploadMissing as error:
                 raise UploadUnknown("this upload was cancelled") from error
-            blob_id = await store_blobs.ensure_blob(
-                connection,
-                digest=digest,
-                size=progress.received,
-                location_id=await store_blobs.ensure_location(
-                    connection, self.shelf.policy.location
-                ),
-            )
-            await store_blobs.hold_blob(
-                connection,
-                repository_id=repository.id,
-                blob_id=blob_id,
-                now=now,
-                lifetime=self.shelf.policy.hold_lifetime,
-            )
-        return BlobRecord(repository=repository, digest=digest, size=progress.received)
+        log.info("blob pushed", repository=str(name), digest=str(digest), bytes=size)
+        return BlobRecord(repository=repository, digest=digest, size=size)
 
     async def _forget(self, upload: UploadRecord) -> None:
         async with self.shelf.database.begin() as connection:
             await store_blobs.delete_upload(connection, upload_row_id=upload.id)
         await self.shelf.blobs.discard(upload.upload_id)
+
+
+async def _head_of(chunks: Chunks) -> tuple[bytes, bool]:
+    """Take what comes first, and say whether it is all; of no bytes at all nothing is known."""
+    head: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        head.append(chunk)
+        size += len(chunk)
+        if size > WHOLE_BYTES:
+            return b"".join(head), False
+    return b"".join(head), size > 0
+
+
+async def _behind(head: bytes, chunks: Chunks, *, is_whole: bool) -> Chunks:
+    """Yield what was taken first, then the rest."""
+    if head:
+        yield head
+    if not is_whole:
+        async for chunk in chunks:
+            yield chunk

@@ -1,0 +1,286 @@
+"""The rows of pushes on PostgreSQL: prepared statements and functions on bare connections.
+
+Each method of `ledger` is one round trip here where `SqlLedger` takes several: a push of a small
+blob was spent on statements, not on bytes.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NoReturn
+
+import asyncpg
+import structlog
+from typing_extensions import override
+
+from hatoba.kernel.ids import new_uuid
+from hatoba.kernel.names import RepositoryName
+from hatoba.oci.manifests import Manifest
+from hatoba.registry.audit.service import AuditLog
+from hatoba.registry.content.errors import RepositoryUnknown, TagImmutable, UploadUnknown
+from hatoba.registry.content.ledger import (
+    BlobPush,
+    ManifestPush,
+    NewTag,
+    PushLedger,
+    require_parts,
+)
+from hatoba.registry.content.ledger_functions import FUNCTIONS
+from hatoba.registry.content.ledger_sql import SqlLedger
+from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
+from hatoba.sql.engine import Database
+from hatoba.sql.prepared import Questions, open_questions
+
+CONNECTIONS: Final = 8
+"""A process pushes so many things at once; others wait for a connection."""
+
+_REPOSITORY: Final = """
+SELECT r.id, r.namespace_user_id, r.state
+  FROM "user" u
+  JOIN repository r ON r.namespace_user_id = u.id
+ WHERE u.username = $1 AND r.name = $2 AND r.state <> 3
+"""
+_LOCATION: Final = """
+WITH added AS (
+     INSERT INTO imagestoragelocation (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id)
+SELECT id FROM added
+ UNION ALL
+SELECT id FROM imagestoragelocation WHERE name = $1
+"""
+_BEGIN_UPLOAD: Final = """
+INSERT INTO blobupload
+       (repository_id, uuid, byte_count, location_id, storage_metadata, chunk_count, created)
+SELECT r.id, $3::text, 0, $4::int, '{}', 0, $5::timestamp
+  FROM "user" u
+  JOIN repository r ON r.namespace_user_id = u.id
+ WHERE u.username = $1 AND r.name = $2 AND r.state = ANY ($6::int[])
+RETURNING id
+"""
+_UPLOAD: Final = """
+SELECT b.id, b.uuid, b.repository_id, b.byte_count, b.sha_state, b.storage_metadata, b.chunk_count
+  FROM blobupload b
+  JOIN repository r ON r.id = b.repository_id
+  JOIN "user" u ON u.id = r.namespace_user_id
+ WHERE b.uuid = $3 AND u.username = $1 AND r.name = $2
+"""
+_HAS_UPLOAD: Final = "SELECT id FROM blobupload WHERE uuid = $1"
+_ADVANCE_UPLOAD: Final = """
+UPDATE blobupload
+   SET byte_count = $3, sha_state = $4, storage_metadata = $5, chunk_count = chunk_count + 1
+ WHERE id = $1 AND byte_count = $2
+RETURNING id
+"""
+_PUBLISH_BLOB: Final = """
+SELECT * FROM pg_temp.hatoba_publish_blob($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+_PUSH_MANIFEST: Final = f"""
+SELECT * FROM pg_temp.hatoba_push_manifest({", ".join(f"${number}" for number in range(1, 30))})
+"""  # noqa: S608 -- made of numbers
+_LABEL_COLUMNS: Final = ("uuid", "key", "value", "media_type_id", "source_type_id")
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def open_ledger(
+    database: Database, *, audit: AuditLog, location: str
+) -> AsyncIterator[PushLedger]:
+    """Open the ledger that a database allows.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _open(stack, SqlLedger(database=database, audit=audit, location=location))
+
+
+async def _open(stack: AsyncExitStack, plain: SqlLedger) -> PushLedger:
+    if not plain.database.is_postgresql:
+        return plain
+    opening = open_questions(plain.database, connections=CONNECTIONS, preparation=FUNCTIONS)
+    try:
+        questions = await stack.enter_async_context(opening)
+    except asyncpg.InsufficientPrivilegeError:
+        log.warning(
+            "pushes take many statements: the database role may not make temporary functions",
+            remedy="GRANT TEMPORARY ON DATABASE",
+        )
+        return plain
+    return PreparedLedger(questions=questions, audit=plain.audit, location=plain.location)
+
+
+@dataclass(slots=True, kw_only=True)
+class PreparedLedger(PushLedger):
+    """Asks asyncpg, whose connections keep each statement prepared."""
+
+    questions: Questions
+    audit: AuditLog
+    location: str
+    _location_id: int | None = field(default=None, repr=False)
+
+    @override
+    async def find_repository(self, name: RepositoryName) -> RepositoryRecord | None:
+        row = await self.questions.ask_one(_REPOSITORY, name.namespace, name.name)
+        return None if row is None else _repository(name, *row)
+
+    @override
+    async def insert_upload(
+        self,
+        name: RepositoryName,
+        *,
+        upload_id: str,
+        states: frozenset[RepositoryState],
+        now: datetime,
+    ) -> bool:
+        row = await self.questions.ask_one(
+            _BEGIN_UPLOAD,
+            name.namespace,
+            name.name,
+            upload_id,
+            await self._location(),
+            _plain(now),
+            sorted(states),
+        )
+        return row is not None
+
+    @override
+    async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord | None:
+        row = await self.questions.ask_one(_UPLOAD, name.namespace, name.name, upload_id)
+        if row is None:
+            return None
+        return UploadRecord(
+            id=row["id"],
+            upload_id=row["uuid"],
+            repository_id=row["repository_id"],
+            received=row["byte_count"],
+            hash_state=row["sha_state"],
+            storage_state=row["storage_metadata"],
+            chunks=row["chunk_count"],
+        )
+
+    @override
+    async def has_upload(self, upload_id: str) -> bool:
+        return await self.questions.ask_one(_HAS_UPLOAD, upload_id) is not None
+
+    @override
+    async def advance_upload(
+        self,
+        upload: UploadRecord,
+        *,
+        received: int,
+        hash_state: str | None,
+        storage_state: str | None,
+    ) -> bool:
+        moved = await self.questions.ask_one(
+            _ADVANCE_UPLOAD, upload.id, upload.received, received, hash_state, storage_state or "{}"
+        )
+        return moved is not None
+
+    @override
+    @asynccontextmanager
+    async def publish_blob(self, push: BlobPush) -> AsyncIterator[RepositoryRecord]:
+        location_id = await self._location()
+        async with self.questions.lend() as connection, connection.transaction():
+            row = await connection.fetchrow(
+                _PUBLISH_BLOB,
+                push.name.namespace,
+                push.name.name,
+                push.upload_id,
+                push.received,
+                str(push.digest),
+                new_uuid(),
+                push.size,
+                location_id,
+                _plain(push.now),
+                _plain(push.now + push.lifetime),
+            )
+            assert row is not None
+            outcome, *found = row
+            match outcome:
+                case "done":
+                    yield _repository(push.name, *found)
+                case "no repository":
+                    raise RepositoryUnknown("repository not found")
+                case _:
+                    raise UploadUnknown("another request went on with this upload, or ended it")
+
+    @override
+    async def push_manifest(self, push: ManifestPush) -> RepositoryRecord:
+        row = await self.questions.ask_one(
+            _PUSH_MANIFEST,
+            push.name.namespace,
+            push.name.name,
+            sorted(push.states),
+            *_manifest_values(push.manifest, media_type_id=push.media_type_id),
+            [str(digest) for digest in push.absent],
+            *([row[column] for row in push.labels] for column in _LABEL_COLUMNS),
+            *_tag_values(push.tag),
+            _plain(push.now),
+            *self.audit.values_of(push.entry),
+        )
+        assert row is not None
+        outcome = row["outcome"]
+        if outcome == "no repository":
+            raise RepositoryUnknown("repository not found")
+        if outcome == "immutable":
+            raise TagImmutable(f"Tag {push.tag.name} is immutable")
+        if outcome == "parts":
+            _refuse_parts(push.manifest, row)
+        return _repository(
+            push.name, row["found_repository"], row["found_namespace"], row["found_state"]
+        )
+
+    async def _location(self) -> int:
+        """Return the id of the location; its row is never removed."""
+        if self._location_id is None:
+            row = await self.questions.ask_one(_LOCATION, self.location)
+            if row is None:
+                # Another process was quicker; its row is seen by a statement that begins now.
+                row = await self.questions.ask_one(_LOCATION, self.location)
+            assert row is not None
+            self._location_id = row["id"]
+        return self._location_id
+
+
+def _manifest_values(manifest: Manifest, *, media_type_id: int) -> tuple[object, ...]:
+    return (
+        str(manifest.digest),
+        media_type_id,
+        manifest.content.decode("utf-8"),
+        manifest.config.media_type if manifest.config else None,
+        None if manifest.is_index else manifest.layers_size,
+        str(manifest.subject.digest) if manifest.subject else None,
+        manifest.artifact_type,
+        [str(blob.digest) for blob in manifest.blobs],
+        [blob.size for blob in manifest.blobs],
+        [str(child.digest) for child in manifest.children],
+    )
+
+
+def _refuse_parts(manifest: Manifest, row: "asyncpg.Record") -> NoReturn:
+    """Say which parts of a manifest are not here, or of another size."""
+    digests, sizes = row["held_digests"] or [], row["held_sizes"] or []
+    require_parts(
+        manifest,
+        blobs={digest: (0, size) for digest, size in zip(digests, sizes, strict=True)},
+        children=dict.fromkeys(row["held_children"] or [], 0),
+    )
+    raise AssertionError("the database misses parts that are there")
+
+
+def _repository(
+    name: RepositoryName, repository_id: int, namespace_id: int, state: int
+) -> RepositoryRecord:
+    return RepositoryRecord(
+        id=repository_id, namespace_id=namespace_id, name=name, state=RepositoryState(state)
+    )
+
+
+def _tag_values(tag: NewTag) -> tuple[object, ...]:
+    return tag.name, tag.is_hidden, tag.kind_id, tag.now_ms, tag.lifetime_ms
+
+
+def _plain(moment: datetime) -> datetime:
+    """Return a moment as its column holds it: UTC, without saying so."""
+    return moment.replace(tzinfo=None)

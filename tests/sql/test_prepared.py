@@ -1,0 +1,118 @@
+"""Bare connections: one that has failed, or is in a transaction, is not lent again."""
+
+import asyncio
+import contextlib
+
+import asyncpg
+import pytest
+
+from hatoba.kernel.errors import Conflict
+from hatoba.sql.engine import DatabaseUnavailable, open_database
+from hatoba.sql.prepared import open_questions
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+PID = "SELECT pg_backend_pid() AS pid"
+
+
+class SilentEnds:
+    """Stands between client and server; the client never learns that the server hung up."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self.ended = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(*self._server)
+        self._writers += [writer, to_server]
+        asking = asyncio.create_task(self._copy(reader, to_server))
+        await self._copy(from_server, writer)
+        self.ended.set()
+        await asking
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@pytest.fixture
+def url(postgres_server):
+    with postgres_server.database() as made:
+        yield made
+
+
+@pytest.fixture
+async def database(url):
+    opened = open_database(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def questions(database):
+    async with open_questions(database, connections=1) as opened:
+        yield opened
+
+
+async def test_a_session_that_ended_unasked_is_said_and_replaced(database) -> None:
+    between = SilentEnds(database.url.host, database.url.port)
+    server = await asyncio.start_server(between.serve, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    through = open_database(
+        database.url.set(port=port).render_as_string(hide_password=False)  # the same, by a detour
+    )
+    async with server, open_questions(through, connections=1) as questions:
+        idle = await questions.ask_one(PID)
+        await _terminate(database, idle["pid"])
+        await asyncio.wait_for(between.ended.wait(), 60)
+        with pytest.raises(DatabaseUnavailable):
+            await questions.ask_one(PID)
+        between.ended.clear()
+        assert (await questions.ask_one(PID))["pid"] != idle["pid"]
+        between.close()
+
+
+async def test_a_session_that_ends_under_a_statement_is_said_and_replaced(questions) -> None:
+    before = await questions.ask_one(PID)
+    with pytest.raises(DatabaseUnavailable):
+        await questions.ask("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert (await questions.ask_one(PID))["pid"] != before["pid"]
+
+
+async def test_a_transaction_that_was_left_open_ends_with_its_connection(questions) -> None:
+    async with questions.lend() as connection:
+        await connection.execute("BEGIN; CREATE TABLE left_open ()")
+    assert await questions.ask("SELECT FROM pg_tables WHERE tablename = 'left_open'") == []
+
+
+async def test_a_connection_that_failed_is_replaced(questions) -> None:
+    before = await questions.ask_one(PID)
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await questions.ask("SELECT FROM nowhere")
+    assert (await questions.ask_one(PID))["pid"] != before["pid"]
+
+
+async def test_a_refusal_of_ours_costs_no_connection(questions) -> None:
+    before = await questions.ask_one(PID)
+    with pytest.raises(Conflict):
+        await _refuse(questions)
+    assert (await questions.ask_one(PID))["pid"] == before["pid"]
+
+
+async def _refuse(questions) -> None:
+    async with questions.lend() as connection, connection.transaction():
+        raise Conflict("not like this")
+
+
+async def _terminate(database, pid: int) -> None:
+    connection = await asyncpg.connect(**database.asyncpg_arguments())
+    await connection.execute(f"SELECT pg_terminate_backend({pid})")
+    await connection.close()
