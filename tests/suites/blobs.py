@@ -1,5 +1,6 @@
 """What every blob driver must do. A driver's test calls each function with a fresh driver."""
 
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -75,6 +76,21 @@ async def check_an_upload_continues_at_its_offset(driver: BlobDriver) -> None:
         await writer.write(b"XY")
         await writer.write(memoryview(b"Z"))
         assert b"".join([part async for part in writer.read()]) == b"abcdXYZ"
+
+
+async def check_parts_are_appended_and_hashed(driver: BlobDriver) -> None:
+    parts = [b"ab", b"", CONTENT, b"c"]
+    hasher = hashlib.sha256()
+    async with driver.upload("one") as writer:
+        await writer.begin(0)
+        await writer.take(parts, hasher)
+        await writer.take([CONTENT] * 3, hasher)
+        digest = Digest.of(b"".join(parts) + CONTENT * 3)
+        assert hasher.hexdigest() == digest.hex
+        await writer.prepare(digest)
+        await writer.commit(digest)
+    size = 3 + 4 * len(CONTENT)
+    assert Digest.of(await read(driver, digest, 0, size)) == digest
 
 
 async def check_what_was_never_acknowledged_is_dropped(driver: BlobDriver) -> None:

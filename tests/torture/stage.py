@@ -80,11 +80,14 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: fast; SIGQUIT: immediate, as after a crash. Spec: PostgreSQL, 19.5."""
+        """SIGINT: fast; SIGQUIT: immediate, as after a crash. Spec: PostgreSQL, 19.5.
+
+        A fast one ends with a checkpoint, which takes a minute where the disk is busy.
+        """
         assert self.process is not None
         self.process.send_signal(how)
         try:
-            self.process.wait(60)
+            self.process.wait(240)
         except subprocess.TimeoutExpired:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             titles = [

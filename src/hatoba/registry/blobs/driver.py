@@ -5,13 +5,14 @@ which they are durable. Who may write what, and that the digest is the right one
 the caller: a driver hashes nothing and trusts nobody but its caller.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from hatoba.kernel.digests import Digest
+from hatoba.kernel.digests import Digest, Hasher
 from hatoba.kernel.errors import Conflict, NotFound, Unavailable
 
 READ_BYTES: Final = 1 << 20
@@ -76,6 +77,11 @@ class UploadWriter(Protocol):
 
     async def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
+
+    async def take(self, parts: Sequence[bytes], hasher: Hasher) -> None:
+        """Append parts and hash them; a storage that writes in a thread hashes there, too."""
+        data = b"".join(parts)
+        await asyncio.gather(self.write(data), asyncio.to_thread(hasher.update, data))
 
     async def sync(self) -> str | None:
         """Make what was written durable; return what another `begin` needs to go on (JSON)."""
@@ -148,12 +154,11 @@ class BlobDriver(Protocol):
             UploadBusy: somebody else is writing to it.
         """
 
-    @asynccontextmanager
-    async def upload_whole(
+    def upload_whole(
         self,
-        upload: str,  # noqa: ARG002 -- what this default does not offer needs none
-        content: bytes,  # noqa: ARG002
-    ) -> AsyncIterator[WholeUpload]:
+        upload: str,
+        content: bytes,
+    ) -> AbstractAsyncContextManager[WholeUpload]:
         """Begin to write a small upload of which the storage has nothing yet.
 
         The caller does something else meanwhile. What was written is left where the caller does
@@ -163,8 +168,7 @@ class BlobDriver(Protocol):
             UploadBegun: the storage has something of it, or cannot do better than `upload`.
             UploadBusy: somebody else is writing to it.
         """
-        raise UploadBegun("this storage takes uploads one way only")
-        yield
+        raise UploadBegun(f"{len(content)} bytes of {upload} have to come by `upload`")
 
     async def discard(self, upload: str) -> None:
         """Forget an upload; idempotent."""

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from typing_extensions import override
 
-from hatoba.kernel.digests import HEX_LENGTH, Digest
+from hatoba.kernel.digests import HEX_LENGTH, Digest, Hasher
 from hatoba.registry.blobs.driver import (
     READ_BYTES,
     BlobDriver,
@@ -34,7 +34,10 @@ from hatoba.registry.blobs.driver import (
     UploadWriter,
     WholeUpload,
 )
+from hatoba.registry.blobs.writeback import begin_writeback_blocking
 
+WRITEBACK_BYTES: Final = 4 << 20
+"""After how many bytes of an upload the disk begins to take them."""
 _INLINE_BYTES: Final = 64 << 10
 """Reads up to this size are done at once: a thread would cost more than the page cache does."""
 
@@ -50,6 +53,8 @@ class FileWriter(UploadWriter):
         # the number could be another upload's file by the time it is written to.
         self._using = Lock()
         self._is_closed = False
+        self._waiting = 0
+        """Bytes that the disk was not asked to take yet."""
 
     def close_blocking(self) -> None:
         """Close the file once no thread works on it any more."""
@@ -69,6 +74,11 @@ class FileWriter(UploadWriter):
     async def write(self, data: bytes | memoryview) -> None:
         with _translated():
             await asyncio.to_thread(self._write_blocking, data)
+
+    @override
+    async def take(self, parts: Sequence[bytes], hasher: Hasher) -> None:
+        with _translated():
+            await asyncio.to_thread(self._take_blocking, parts, hasher)
 
     @override
     async def sync(self) -> str | None:
@@ -98,6 +108,16 @@ class FileWriter(UploadWriter):
         while view:
             with self._in_use():
                 view = view[os.write(self._handle, view) :]
+
+    def _take_blocking(self, parts: Sequence[bytes], hasher: Hasher) -> None:
+        for part in parts:
+            self._write_blocking(part)
+            hasher.update(part)
+            self._waiting += len(part)
+        if self._waiting >= WRITEBACK_BYTES:
+            self._waiting = 0
+            with self._in_use():
+                begin_writeback_blocking(self._handle)
 
     def _sync_blocking(self) -> None:
         with self._in_use():

@@ -6,10 +6,10 @@ disk; a digest is believed only after every byte under it was hashed here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import structlog
 
@@ -30,8 +30,8 @@ from hatoba.registry.content.ledger import BlobPush
 from hatoba.registry.content.models import BlobRecord, UploadRecord
 from hatoba.registry.content.shelf import Shelf
 
-BATCH_BYTES: Final = 1 << 20
-"""How much is hashed and written at once: one hop to a thread per MiB."""
+BATCH_BYTES: Final = 512 << 10
+"""How much is hashed and written at once, by one visit of a thread, while as much is received."""
 
 UPLOADS_PER_BATCH: Final = 100
 """How many uploads are ended before it is looked for more."""
@@ -51,6 +51,39 @@ class _Progress:
     writer: UploadWriter
     hasher: Hasher
     received: int
+
+
+class _InTurn:
+    """Runs one thing after another beside its caller, and has ended when the block has."""
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[None] | None = None
+
+    async def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for what was begun before, then begin this."""
+        try:
+            await self._end()
+        except BaseException:
+            work.close()
+            raise
+        self._running = asyncio.ensure_future(work)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self._end()
+        elif self._running is not None:
+            # Nobody may give the file back under it; why the block failed says more than this.
+            await asyncio.wait([self._running])
+            if not self._running.cancelled():
+                self._running.exception()
+
+    async def _end(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await running
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -256,24 +289,22 @@ class Uploads:
         return _Progress(writer=writer, hasher=hasher, received=upload.received)
 
     async def _receive(self, progress: _Progress, *, chunks: Chunks) -> None:
+        """Write what comes; while one batch is written, the next one is received."""
+        maximum = self.shelf.policy.maximum_blob_bytes
         batch: list[bytes] = []
         waiting = 0
-        async for chunk in chunks:
-            batch.append(chunk)
-            waiting += len(chunk)
-            if waiting >= BATCH_BYTES:
-                await self._write(progress, data=b"".join(batch))
-                batch, waiting = [], 0
-        if batch:
-            await self._write(progress, data=b"".join(batch))
-
-    async def _write(self, progress: _Progress, *, data: bytes) -> None:
-        if progress.received + len(data) > self.shelf.policy.maximum_blob_bytes:
-            raise BlobTooLarge(f"blob is larger than {self.shelf.policy.maximum_blob_bytes} bytes")
-        await asyncio.gather(
-            progress.writer.write(data), asyncio.to_thread(progress.hasher.update, data)
-        )
-        progress.received += len(data)
+        async with _InTurn() as turn:
+            async for chunk in chunks:
+                batch.append(chunk)
+                waiting += len(chunk)
+                progress.received += len(chunk)
+                if progress.received > maximum:
+                    raise BlobTooLarge(f"blob is larger than {maximum} bytes")
+                if waiting >= BATCH_BYTES:
+                    await turn.begin(progress.writer.take(batch, progress.hasher))
+                    batch, waiting = [], 0
+            if batch:
+                await turn.begin(progress.writer.take(batch, progress.hasher))
 
     async def _acknowledge(
         self,
