@@ -8,11 +8,16 @@ import pytest
 
 from hatoba.kernel.errors import Conflict
 from hatoba.sql.engine import DatabaseUnavailable, open_database
-from hatoba.sql.prepared import open_questions
+from hatoba.sql.prepared import Questions, open_questions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
-PID = "SELECT pg_backend_pid() AS pid"
+
+async def pid_of(questions: Questions) -> int:
+    row = await questions.ask_one("SELECT pg_backend_pid() AS pid")
+    assert row is not None
+    pid: int = row["pid"]
+    return pid
 
 
 class SilentEnds:
@@ -70,21 +75,21 @@ async def test_a_session_that_ended_unasked_is_said_and_replaced(database) -> No
         database.url.set(port=port).render_as_string(hide_password=False)  # the same, by a detour
     )
     async with server, open_questions(through, connections=1) as questions:
-        idle = await questions.ask_one(PID)
-        await _terminate(database, idle["pid"])
+        idle = await pid_of(questions)
+        await _terminate(database, idle)
         await asyncio.wait_for(between.ended.wait(), 60)
         with pytest.raises(DatabaseUnavailable):
-            await questions.ask_one(PID)
+            await pid_of(questions)
         between.ended.clear()
-        assert (await questions.ask_one(PID))["pid"] != idle["pid"]
+        assert await pid_of(questions) != idle
         between.close()
 
 
 async def test_a_session_that_ends_under_a_statement_is_said_and_replaced(questions) -> None:
-    before = await questions.ask_one(PID)
+    before = await pid_of(questions)
     with pytest.raises(DatabaseUnavailable):
         await questions.ask("SELECT pg_terminate_backend(pg_backend_pid())")
-    assert (await questions.ask_one(PID))["pid"] != before["pid"]
+    assert await pid_of(questions) != before
 
 
 async def test_a_transaction_that_was_left_open_ends_with_its_connection(questions) -> None:
@@ -94,17 +99,17 @@ async def test_a_transaction_that_was_left_open_ends_with_its_connection(questio
 
 
 async def test_a_connection_that_failed_is_replaced(questions) -> None:
-    before = await questions.ask_one(PID)
+    before = await pid_of(questions)
     with pytest.raises(asyncpg.UndefinedTableError):
         await questions.ask("SELECT FROM nowhere")
-    assert (await questions.ask_one(PID))["pid"] != before["pid"]
+    assert await pid_of(questions) != before
 
 
 async def test_a_refusal_of_ours_costs_no_connection(questions) -> None:
-    before = await questions.ask_one(PID)
+    before = await pid_of(questions)
     with pytest.raises(Conflict):
         await _refuse(questions)
-    assert (await questions.ask_one(PID))["pid"] == before["pid"]
+    assert await pid_of(questions) == before
 
 
 async def _refuse(questions) -> None:

@@ -15,7 +15,7 @@ from hatoba.registry.content.errors import (
     UploadDigestMismatch,
     UploadUnknown,
 )
-from hatoba.registry.content.uploads import Uploads
+from hatoba.registry.content.uploads import WHOLE_BYTES, Uploads
 from hatoba.registry.db.tables.blobs import blob_uploads
 
 pytestmark = pytest.mark.anyio
@@ -79,13 +79,15 @@ async def test_who_finishes_while_another_appends_does_not_drop_what_was_acknowl
     first, second, _ = two
     upload = await first.start_upload(NAME)
     acknowledged = asyncio.Event()
+    # What is small is waited for before the upload is looked at.
+    content = b"x" * (WHOLE_BYTES + 1)
 
     async def late():
+        yield content
         await acknowledged.wait()
-        yield b""
 
     finishing = asyncio.create_task(
-        first.finish_upload(NAME, upload_id=upload, digest=Digest.of(b""), chunks=late())
+        first.finish_upload(NAME, upload_id=upload, digest=Digest.of(content), chunks=late())
     )
     await asyncio.sleep(0.3)
     assert await second.append_chunk(NAME, upload_id=upload, chunks=once(b"abc")) == 3
