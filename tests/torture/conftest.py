@@ -17,7 +17,7 @@ import pytest
 from tests.torture.pushers import Crowd, Pusher
 from tests.torture.stage import Stage, running_postgres, staged
 
-SHARES = 12
+SHARES = 14
 """How many tests share the time of the long form."""
 
 

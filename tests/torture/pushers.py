@@ -115,8 +115,8 @@ class Pusher:
         )
         self._decide(answer, tag, target=target, before=before, success=201)
 
-    def delete_tag(self) -> None:
-        tag = Named(self.repository, f"t{self.random.randrange(TAGS)}")
+    def delete_tag(self, name: str | None = None) -> None:
+        tag = Named(self.repository, name or f"t{self.random.randrange(TAGS)}")
         before = self.client.ledger.tag_begins(tag, Absent)
         answer = self.client.call("DELETE", self.repository, f"/manifests/{tag.name}")
         if answer.status == 404:
