@@ -21,8 +21,10 @@ async def answer(
     status: int,
     body: bytes,
     content_type: bytes = b"text/plain; charset=utf-8",
+    headers: Headers = (),
 ) -> None:
     """Send a whole small response."""
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    length = str(len(body)).encode()
+    all_headers = [(b"content-type", content_type), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})

@@ -199,3 +199,13 @@ async def test_a_token_ends_after_its_configured_time(migrated_uri, tmp_path, cl
         assert (await client.get("/v2/", headers=headers)).status_code == 200
         clock.advance(seconds=1)
         assert (await client.get("/v2/", headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_another_method_is_refused_in_the_shape_of_the_specification(
+    migrated_uri, tmp_path, clock, method
+) -> None:
+    async with registry(migrated_uri, tmp_path, clock) as (_, client):
+        refused = await client.request(method, "/v2/auth")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert refused.json()["errors"][0]["code"] == "UNSUPPORTED"

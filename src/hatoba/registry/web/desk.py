@@ -13,6 +13,11 @@ from hatoba.registry.rooms import Rooms
 from hatoba.registry.v2.messages import JSON_TYPE
 from hatoba.serving.asgi import Receive, Scope, Send, answer
 
+_JSON: Final = JSON_TYPE.encode()
+METHODS: Final = ("GET", "HEAD")
+_NO_METHOD: Final = (
+    b'{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported.","detail":{}}]}'
+)
 _DECIDING: Final = (b"authorization", b"user-agent", b"x-forwarded-for")
 """Headers on which an answer or its audit row depends."""
 
@@ -26,13 +31,18 @@ class TokenDesk:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let the rest of the edge answer it."""
+        if scope["method"] not in METHODS:
+            # The framework's own answer would not have the shape that clients of /v2 read.
+            allow = (b"allow", ", ".join(METHODS).encode())
+            await answer(send, status=405, body=_NO_METHOD, content_type=_JSON, headers=[allow])
+            return
         issued = self.rooms.issued.get(question_of(scope))
         if issued is None or scope["method"] != "GET":
             await self.rest(scope, receive, send)
             return
         if issued.login is not None:
             self.rooms.audit.remember(issued.login)
-        await answer(send, status=200, body=issued.body, content_type=JSON_TYPE.encode())
+        await answer(send, status=200, body=issued.body, content_type=_JSON)
 
 
 def question_of(scope: Scope) -> bytes:
