@@ -22,6 +22,7 @@ from hatoba.cluster.objects import CONFIG_MAPS, PODS, SECRETS
 from hatoba.kernel.errors import InvalidInput, NotFound
 
 pytestmark = pytest.mark.anyio
+CLAIM = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
 
 
 def container(pod: dict, index: int = 0) -> dict:
@@ -88,12 +89,13 @@ async def test_a_crashing_program_is_restarted_with_back_off(node):
     assert "BackOff" in await node.reasons("crash")
 
 
-async def test_init_containers_run_one_after_the_other_before_the_main_one(node):
+@pytest.mark.parametrize("sort", [{"emptyDir": {}}, {"ephemeral": {"volumeClaimTemplate": CLAIM}}])
+async def test_init_containers_run_one_after_the_other_before_the_main_one(node, sort):
     init = [
         {"name": "i1", "image": "x/tiny:1", **shell("echo one >> $OUT; sleep 0.1")},
         {"name": "i2", "image": "x/tiny:1", **shell("echo two >> $OUT")},
     ]
-    volumes = [{"name": "shared", "emptyDir": {}}]
+    volumes = [{"name": "shared", **sort}]
     mount = {
         "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
         "env": [{"name": "OUT", "value": "/shared/order"}],

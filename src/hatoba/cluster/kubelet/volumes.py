@@ -1,7 +1,8 @@
 """The volumes of a pod: which directory each one is, and what lies in it.
 
 Secrets, ConfigMaps and projections are payloads (`payload`), written anew when their objects
-change; an emptyDir lives as long as its pod; a claim is the directory of its volume.
+change; an emptyDir and an ephemeral volume live as long as their pod; a claim is the directory of
+its volume.
 """
 
 import base64
@@ -74,7 +75,8 @@ class VolumeSet:
             return self._claimed(claim["claimName"])
         if host := volume.get("hostPath"):
             return self._host(host)
-        if "emptyDir" in volume or len(volume) == 1:
+        # An ephemeral volume is a directory of the pod, too: no claim stands for it here.
+        if "emptyDir" in volume or "ephemeral" in volume or len(volume) == 1:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self.owner is not None:
                 os.chown(path, *self.owner)
