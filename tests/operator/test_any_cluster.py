@@ -3,16 +3,19 @@
 import base64
 import copy
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 import yaml
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.conftest import a_world
+from tests.operator.test_certificates import a_pair
 from tests.operator.test_reconcile import conditions, config_of
 
 from hatoba.cli.manifests import Wanted
 from hatoba.cluster.objects import DEFINITIONS, DEPLOYMENTS, INGRESSES, SECRETS, ResourceName
-from hatoba.kernel.clock import SystemClock
+from hatoba.kernel.clock import FixedClock, SystemClock
+from hatoba.kernel.errors import NotFound
 from hatoba.operator import certificates
 from hatoba.operator.process import Operator
 
@@ -24,6 +27,7 @@ CERTIFICATES = ResourceName("certificates", "cert-manager.io")
 ISSUERS = ResourceName("clusterissuers", "cert-manager.io")
 CLASSES = ResourceName("ingressclasses", "networking.k8s.io")
 SERVICES = ResourceName("services")
+READY = {"type": "Ready", "status": "True"}
 KINDS = {
     "Gateway": ("gateway.networking.k8s.io", "v1", "gateways", "Namespaced"),
     "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes", "Namespaced"),
@@ -246,7 +250,7 @@ async def test_cert_manager_issues_what_the_ingress_shows(world):
         "metadata": {"name": "letsencrypt"},
         "spec": {},
     }
-    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    ready = {"conditions": [READY]}
     kinds = ("Certificate", "ClusterIssuer")
     served = setting(INGRESSES, "quay", SERVED)
     async with cluster(world, *kinds, ingress=True, objects=[(ISSUERS, issuer)]):
@@ -285,3 +289,61 @@ async def test_an_annotation_that_cannot_be_followed_blocks(world):
         blocked = found["RolloutBlocked"]
         assert (blocked["status"], blocked["reason"]) == ("True", "RouteComponentDependencyError")
         assert "hatoba.dev/gateway" in blocked["message"]
+
+
+async def test_a_self_signed_certificate_is_renewed_before_its_end(world):
+    async with cluster(world):
+        await create(world, service_type="LoadBalancer")
+        await converge(world, setting(SERVICES, "quay", SERVED))
+        first = await shown(world)
+        for days, same in ((334, True), (336, False)):
+            later = FixedClock(SystemClock().now() + timedelta(days=days))
+            world.operator = Operator(world.cluster, settings=SETTINGS, clock=later)
+            async with world.operator.watching():
+                await converge(world)
+                assert (await shown(world) == first) is same
+
+
+async def shown(world):
+    """Return the certificate that the registry's pods serve with."""
+    pod = (await world.get(DEPLOYMENTS, "quay-app"))["spec"]["template"]["spec"]
+    name = pod["volumes"][0]["projected"]["sources"][1]["secret"]["name"]
+    return (await world.objects.get(SECRETS, name, NAMESPACE))["data"]["ssl.cert"]
+
+
+async def test_a_pair_that_cert_manager_renews_is_rolled_out(world):
+    issuer = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "ClusterIssuer",
+        "metadata": {"name": "letsencrypt"},
+        "spec": {},
+    }
+    name = f"{NAME}-quay-issued-tls"
+    steps = (
+        setting(SERVICES, "quay", SERVED),
+        setting(CERTIFICATES, "quay-issued-tls", {"conditions": [READY]}),
+    )
+    kinds = ("Certificate", "ClusterIssuer")
+    async with cluster(world, *kinds, objects=[(ISSUERS, issuer)]):
+        await create(world, {"SERVER_HOSTNAME": "quay.example"}, service_type="LoadBalancer")
+        with pytest.raises(NotFound):
+            await shown(world)
+        for renewed in (False, True):
+            certificate, key = a_pair("quay.example")
+            pair = {"tls.crt": certificate, "tls.key": key}
+            data = {k: base64.b64encode(v).decode() for k, v in pair.items()}
+            if renewed:
+                await world.objects.patch(
+                    SECRETS,
+                    name,
+                    NAMESPACE,
+                    {"data": data},
+                    type="application/merge-patch+json",
+                    manager="cert-manager",
+                )
+            else:
+                metadata = {"name": name, "labels": {"quay-operator/quayregistry": NAME}}
+                secret = {"metadata": {**metadata, "namespace": NAMESPACE}, "data": data}
+                await world.objects.create(SECRETS, secret, manager="cert-manager")
+            await converge(world, *steps)
+            assert base64.b64decode(await shown(world)) == certificate

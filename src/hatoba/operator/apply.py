@@ -26,6 +26,7 @@ from hatoba.operator import names
 from hatoba.operator.components.deployments import rolled_out
 from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
+from hatoba.operator.leftovers import secrets_in_use
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.render import Rendered
 from hatoba.operator.status import is_current_job
@@ -182,16 +183,23 @@ class Applier:
         """Delete generated Secrets of former content, once no pod runs with them.
 
         Only after a pass that changed nothing: what `owned` says about a rollout is older than
-        the pass's own writes.
+        the pass's own writes. What a component left behind when it became unmanaged keeps its own.
         """
-        wanted = {obj["metadata"]["name"] for obj in rendered.objects if obj["kind"] == "Secret"}
+        wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in rendered.objects}
+        used = secrets_in_use(owned)
         outdated = [
             obj["metadata"]
             for obj in owned.of_kind("Secret")
             if names.GENERATED_ANNOTATION in (obj["metadata"].get("annotations") or {})
-            and obj["metadata"]["name"] not in wanted
+            and ("Secret", obj["metadata"]["name"]) not in wanted
+            and obj["metadata"]["name"] not in used
         ]
-        if not outdated or not all(map(rolled_out, owned.of_kind("Deployment"))):
+        running = [
+            obj
+            for obj in owned.of_kind("Deployment")
+            if ("Deployment", obj["metadata"]["name"]) in wanted
+        ]
+        if not outdated or not all(map(rolled_out, running)):
             return
         if any(not _finished(job) for job in owned.of_kind("Job")):
             return

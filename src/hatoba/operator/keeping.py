@@ -4,6 +4,7 @@ Each is written before anything uses it, so that a pass that is cut off between 
 its own work again.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -68,18 +69,17 @@ class Keeper:
             names.KIND, metadata["name"], patch, namespace=metadata["namespace"]
         )
 
+    def supposed_keys(self, observation: Observation, bundle: Bundle) -> dict[str, str]:
+        """Return keys to judge a plan by; what is missing is made up and stored nowhere."""
+        return _completed(observation.stored_keys, observation, bundle)
+
     async def keep_keys(self, observation: Observation, bundle: Bundle) -> dict[str, str]:
         """Return the registry's keys; whatever is new in them is stored first."""
         metadata = observation.registry["metadata"]
         name, namespace = keys.secret_name(observation.name), metadata["namespace"]
-        managed = any(c.kind == "postgres" and c.managed for c in observation.listed)
         known = observation.stored_keys or _recovered(observation)
-        complete = keys.complete(
-            known,
-            bundle.config,
-            registry=observation.name,
-            postgres_managed=managed,
-        )
+        complete = _completed(known, observation, bundle)
+        check_database_key(known, complete, bundle=bundle.name, registry=observation.name)
         if complete == observation.stored_keys:
             return complete
         if not observation.stored_keys:
@@ -117,6 +117,23 @@ class Keeper:
             namespace=namespace,
         )
 
+    async def keep_owner(self, plan: RegistryPlan, owned: Owned) -> None:
+        """Let the keys go with the registry's data: owned by the registry, or by nobody.
+
+        Called before volumes lose their owner and after they have one again: there is no moment
+        at which data would stay and its keys go.
+        """
+        name = keys.secret_name(plan.name)
+        secret = owned.get("Secret", name)
+        if secret is None:
+            return
+        wanted = [] if plan.retained else [objects.owner(plan.name, uid=plan.uid)]
+        if (secret["metadata"].get("ownerReferences") or []) == wanted:
+            return
+        log.info("keys given", namespace=plan.namespace, name=plan.name, retained=plan.retained)
+        patch = {"metadata": {"ownerReferences": wanted or None}}
+        await self._cluster.merge("Secret", name, patch, namespace=plan.namespace)
+
     async def keep_pair(
         self, observation: Observation, plan: RegistryPlan, stored: dict[str, str]
     ) -> RegistryPlan:
@@ -142,6 +159,33 @@ class Keeper:
             replace(observation, stored_keys=keys.decode(current)), {**stored, **texts}
         )
         return replace(plan, pair=pair)
+
+
+def _completed(
+    known: Mapping[str, str], observation: Observation, bundle: Bundle
+) -> dict[str, str]:
+    managed = any(entry.kind == "postgres" and entry.managed for entry in observation.listed)
+    return keys.complete(known, bundle.config, registry=observation.name, postgres_managed=managed)
+
+
+def check_database_key(
+    known: Mapping[str, str], complete: Mapping[str, str], *, bundle: str, registry: str
+) -> None:
+    """Refuse another key than that with which the database's contents are encrypted.
+
+    Raises:
+        RolloutBlocked: the bundle brings one.
+    """
+    key = keys.DATABASE_SECRET_KEY
+    if known.get(key) and known[key] != complete[key]:
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            f"{key} in `configBundleSecret` is not the one with which the registry's database is "
+            "encrypted",
+            step=f"take {key} out of config.yaml of Secret {bundle}; if the database was brought "
+            f"from elsewhere and is encrypted with it, write it into Secret "
+            f"{keys.secret_name(registry)} first",
+        )
 
 
 def _recovered(observation: Observation) -> dict[str, str]:

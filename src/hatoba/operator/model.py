@@ -129,6 +129,8 @@ class RegistryPlan:
     """How the volume with blobs is shared, where blobs lie in a volume."""
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
     """By component kind."""
+    retained: bool = False
+    """True when the registry's data outlives it."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     """By the name of the claim, without the registry's prefix."""
     migrating: bool = True
@@ -325,6 +327,10 @@ Kind = Literal[
 ]
 
 
+DATA_KINDS: Final = frozenset({"PersistentVolumeClaim", "ObjectBucketClaim"})
+"""What holds data, and stays without an owner where that is to outlive the registry."""
+
+
 class Owned:
     """The objects that exist for one registry, found by kind and name."""
 
@@ -388,8 +394,10 @@ class Owned:
         ]
 
     def belongs(self, obj: JsonObject) -> bool:
-        """Tell whether the registry is an owner of the object."""
-        owners = obj["metadata"].get("ownerReferences", [])
+        """Tell whether the registry is an owner of the object, or its data has none."""
+        owners = obj["metadata"].get("ownerReferences") or []
+        if not owners and obj["kind"] in DATA_KINDS:
+            return True
         return any(owner.get("uid") == self._owner_uid for owner in owners)
 
 

@@ -13,7 +13,7 @@ from hatoba.config.components import FIELD_GROUPS
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.landscape import Volume
-from hatoba.operator.model import RegistryPlan
+from hatoba.operator.model import DATA_KINDS, RegistryPlan
 
 API_VERSIONS: Mapping[str, str] = {
     "ServiceAccount": "v1",
@@ -51,6 +51,7 @@ def make(
     **content: object,
 ) -> JsonObject:
     """Return an object named `<registry>-<suffix>`; `content` is its other top-level fields."""
+    owners = [] if plan.retained and kind in DATA_KINDS else [owner(plan.name, uid=plan.uid)]
     return {
         "apiVersion": API_VERSIONS[kind],
         "kind": kind,
@@ -60,7 +61,7 @@ def make(
             "labels": labels(plan, label=label, app=app),
             "annotations": annotations(plan)
             | ({names.COMPONENT_KEY: component} if component else {}),
-            "ownerReferences": [owner(plan.name, uid=plan.uid)],
+            **({"ownerReferences": owners} if owners else {}),
         },
         **content,
     }

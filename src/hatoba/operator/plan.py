@@ -36,6 +36,7 @@ from hatoba.operator.overrides import Overrides
 from hatoba.operator.volumes import wanted_volumes
 
 ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
+RECLAIMS: Final = ("delete", "retain")
 
 
 def chosen_exposure(observation: Observation, bundle: Bundle) -> Exposure:
@@ -109,7 +110,7 @@ def planned(
         hostname=known_hostname(observation, bundle, exposure) or "",
         overrides=overrides,
     )
-    return replace(plan, volumes=volumes)
+    return replace(plan, volumes=volumes, retained=_is_retained(observation.registry["metadata"]))
 
 
 def completed(observation: Observation, bundle: Bundle) -> tuple[Component, ...]:
@@ -220,6 +221,18 @@ def _readable_overrides(observation: Observation) -> Mapping[str, Overrides]:
     except RolloutBlocked:
         # What cannot be followed changed nothing that runs.
         return {}
+
+
+def _is_retained(metadata: JsonObject) -> bool:
+    given = (metadata.get("annotations") or {}).get(names.RECLAIM_ANNOTATION, RECLAIMS[0])
+    if given not in RECLAIMS:
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            f"the annotation {names.RECLAIM_ANNOTATION} cannot be followed, `{given}` says not "
+            "what becomes of the data",
+            step=f"write one of {', '.join(RECLAIMS)}",
+        )
+    return bool(given == "retain")
 
 
 def _access_mode(metadata: JsonObject) -> str:

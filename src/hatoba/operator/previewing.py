@@ -16,6 +16,7 @@ from hatoba.operator.difference import Change, changes_of
 from hatoba.operator.entries import same_components
 from hatoba.operator.explanation import Case, Explanation, explain, unwell_containers
 from hatoba.operator.inspecting import Inspector
+from hatoba.operator.keeping import check_database_key
 from hatoba.operator.landscape import TlsSource
 from hatoba.operator.model import (
     Component,
@@ -125,6 +126,9 @@ def _preview(observation: Observation, *, settings: OperatorSettings, now: datet
     managed = any(entry.kind == "postgres" and entry.managed for entry in components)
     stored = keys.complete(
         observation.stored_keys, bundle.config, registry=observation.name, postgres_managed=managed
+    )
+    check_database_key(
+        observation.stored_keys, stored, bundle=bundle.name, registry=observation.name
     )
     plan = planned(observation, bundle, settings=settings, stored=stored)
     notes = []

@@ -12,7 +12,7 @@ import structlog
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import keys, names, status
+from hatoba.operator import names, status
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
 from hatoba.operator.bundle import read_bundle
@@ -113,7 +113,11 @@ class Reconciler:
                 {"components": [entry.wire for entry in components]},
             )
             return Outcome()
-        planned(observation, bundle, settings=self._settings, stored=keys.unknown())
+        # All that can be wrong with the input is found before the first of it is stored.
+        supposed = self._keeper.supposed_keys(observation, bundle)
+        checked = planned(observation, bundle, settings=self._settings, stored=supposed)
+        if checked.hostname and awaited(checked) is None:
+            check_plan(checked)
         stored = await self._keeper.keep_keys(observation, bundle)
         plan = planned(observation, bundle, settings=self._settings, stored=stored)
         if not plan.hostname:
@@ -127,7 +131,11 @@ class Reconciler:
         rendered = render(plan)
         if not await self._asker.have_answered(plan, rendered, observation.owned):
             return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
+        if plan.retained:
+            await self._keeper.keep_owner(plan, observation.owned)
         changed = await self._applier.apply(plan, rendered.objects, observation.owned)
+        if not plan.retained and not changed:
+            await self._keeper.keep_owner(plan, observation.owned)
         owned = await self._looked_at(observation.registry, plan)
         report = self._report(
             observation, plan, owned, editor_secret=rendered.mounts.editor_credentials

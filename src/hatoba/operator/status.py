@@ -20,6 +20,7 @@ from hatoba.operator.components.quay import UPGRADE
 from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, pods_of, quoted
 from hatoba.operator.landscape import Way
+from hatoba.operator.leftovers import left_behind
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
 
 CREATED_MESSAGE: Final = "all objects created/updated successfully"
@@ -88,7 +89,7 @@ def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
 
 def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
     """Judge every component; what stands on one that is not ready says that it waits for it."""
-    found = {component.kind: component.health(plan, owned) for component in judged_components(plan)}
+    found = {one.kind: _verdict(one, plan, owned) for one in judged_components(plan)}
     awaited = [kind for kind in _AWAITED if kind in found and not found[kind].ready]
     if awaited:
         message = f"Awaiting for component {','.join(awaited)} to become available"
@@ -98,6 +99,14 @@ def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
             "Awaiting for component quay to become available", step="see ComponentQuayReady"
         )
     return found
+
+
+def _verdict(component: ComponentType, plan: RegistryPlan, owned: Owned) -> Verdict:
+    verdict = component.health(plan, owned)
+    if verdict.reason != Reason.NOT_MANAGED:
+        return verdict
+    left = left_behind(plan, owned, component.kind)
+    return Verdict.unmanaged(f"{verdict.message}: {left}") if left else verdict
 
 
 def judged_components(plan: RegistryPlan) -> list[ComponentType]:
