@@ -25,6 +25,7 @@ from hatoba.registry.access import store as access_store
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.opening import disk_of, open_blobs, written_location
+from hatoba.registry.content.backfill import Backfill
 from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.configs import config_reader
 from hatoba.registry.content.holdings import Holdings
@@ -86,6 +87,7 @@ class Services:
     manifests: Manifests
     uploads: Uploads
     holdings: Holdings
+    backfill: Backfill
     listings: Listings
     catalog: Catalog
     collector: Collector
@@ -128,6 +130,7 @@ async def open_services(
             manifests=Manifests(shelf=shelf, resolver=resolver),
             uploads=Uploads(shelf=shelf),
             holdings=Holdings(shelf=shelf),
+            backfill=Backfill(shelf=shelf),
             listings=Listings(shelf=shelf),
             catalog=_catalog(shelf, settings),
             collector=_collector(shelf, settings),

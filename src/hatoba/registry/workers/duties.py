@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hatoba.kernel.errors import NotFound
 from hatoba.registry.app import Services
 from hatoba.registry.db.tables.hatoba import leases
+from hatoba.registry.workers.backfill import backfill_duties
 from hatoba.registry.workers.collect import collect_duties
 from hatoba.registry.workers.expiry import expiry_duties
 from hatoba.registry.workers.mirror import mirror_duties
@@ -26,6 +27,7 @@ def background_duties(services: Services) -> list[Duty]:
     interval = services.settings.security_scanner_indexing_interval
     return [
         *expiry_duties(services.uploads, services.holdings),
+        *backfill_duties(services.backfill),
         *collect_duties(services.collector, services.settings),
         *scrub_duties(services.scrubber, services.settings),
         *scan_duties(services.rooms.scanning, interval_seconds=interval),

@@ -1,33 +1,19 @@
 """Duty: forget uploads that nobody continued, what they left, and holds that have run out."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from hatoba.registry.content.holdings import HOLDS_PER_BATCH, Holdings
 from hatoba.registry.content.uploads import UPLOADS_PER_BATCH, Uploads
-from hatoba.registry.workers.schedule import Duty
+from hatoba.registry.workers.schedule import Duty, to_the_end
 
 
 def expiry_duties(uploads: Uploads, holdings: Holdings) -> list[Duty]:
     """Return the duties."""
     hour = timedelta(hours=1)
-    expire_uploads = _to_the_end(uploads.expire_uploads, batch=UPLOADS_PER_BATCH)
-    expire_holds = _to_the_end(holdings.expire_holds, batch=HOLDS_PER_BATCH)
+    expire_uploads = to_the_end(uploads.expire_uploads, batch=UPLOADS_PER_BATCH)
+    expire_holds = to_the_end(holdings.expire_holds, batch=HOLDS_PER_BATCH)
     return [
         Duty(name="blobuploadcleanup", interval=hour, run=expire_uploads),
         Duty(name="storagecleanup", interval=timedelta(hours=6), run=uploads.sweep_uploads),
         Duty(name="uploadedblobcleanup", interval=hour, run=expire_holds),
     ]
-
-
-def _to_the_end(step: Callable[[], Awaitable[int]], *, batch: int) -> Callable[[], Awaitable[int]]:
-    """Repeat a step of at most `batch` until it finds less: more may come in an hour than that."""
-
-    async def repeated() -> int:
-        done = count = await step()
-        while count >= batch:
-            count = await step()
-            done += count
-        return done
-
-    return repeated

@@ -54,3 +54,16 @@ async def _repeat(duty: Duty, *, leases: Leases, holder: str) -> None:
         if duty.exclusive:
             async with asyncio.timeout(5):
                 await leases.release(f"duty:{duty.name}", holder=holder)
+
+
+def to_the_end(step: Callable[[], Awaitable[int]], *, batch: int) -> Callable[[], Awaitable[int]]:
+    """Repeat a step of at most `batch` until it finds less: more may come in an hour than that."""
+
+    async def repeated() -> int:
+        done = count = await step()
+        while count >= batch:
+            count = await step()
+            done += count
+        return done
+
+    return repeated
