@@ -105,11 +105,15 @@ class World:
         self.operator = operator
         self.key = (NAMESPACE, NAME)
 
-    async def create_registry(self, spec=None, *, name=NAME):
+    async def create_namespace(self, name):
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await self.objects.create(NAMESPACES, namespace, manager="test")
+
+    async def create_registry(self, spec=None, *, name=NAME, namespace=NAMESPACE):
         obj = {
             "apiVersion": "quay.redhat.com/v1",
             "kind": "QuayRegistry",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": namespace},
         }
         if spec is not None:
             obj["spec"] = spec
@@ -197,7 +201,7 @@ class World:
     async def _status(self, resource, change):
         found = False
         try:
-            listing = await self.objects.list(resource, NAMESPACE)
+            listing = await self.objects.list(resource, labels=LABELLED)
         except NotFound:
             return False
         for obj in listing.items:

@@ -66,7 +66,7 @@ async def _playing(world):
     while True:
         with contextlib.suppress(Conflict, NotFound):
             await world.play()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
 
 async def until(question):

@@ -24,6 +24,7 @@ from hatoba.kernel.errors import (
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
 from hatoba.operator.components.deployments import rolled_out
+from hatoba.operator.components.monitoring import undisputed
 from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.leftovers import secrets_in_use
@@ -59,7 +60,8 @@ class Applier:
             Conflict, Unavailable: try again later.
         """
         changed = False
-        for obj in wanted:
+        for rendered in wanted:
+            obj = undisputed(rendered, owned)
             try:
                 live = owned.get(obj["kind"], obj["metadata"]["name"])
                 changed |= await self._bring(plan, obj, live)

@@ -27,6 +27,8 @@ from lightkube.generic_resource import (
 )
 from lightkube.operators import exists
 from lightkube.types import CascadeType, PatchType
+from prometheus_client import Counter
+from typing_extensions import override
 
 from hatoba.kernel.errors import (
     Conflict,
@@ -42,6 +44,9 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 
 ALL_NAMESPACES: Final = "*"
+REQUESTS: Final = Counter(
+    "hatoba_operator_api_requests_total", "Requests to the Kubernetes API.", ["method", "code"]
+)
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS: Final = 30.0
 _IDLE_CONNECTIONS: Final = 20
@@ -392,6 +397,27 @@ def load_configuration(*, kubeconfig: str, service_account: Path) -> KubeConfig:
         raise NoCluster(f"no cluster to talk to: {error}") from error
 
 
+class _Counted(httpx2.AsyncBaseTransport):
+    """Counts requests by method and answer; 0 stands for none."""
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    @override
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        code = 0
+        try:
+            answer = await self._transport.handle_async_request(request)
+            code = answer.status_code
+            return answer
+        finally:
+            REQUESTS.labels(request.method, str(code)).inc()
+
+    @override
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
 Around = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 
 
@@ -424,6 +450,6 @@ async def connected(
         config=configuration,
         timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
         trust_env=False,
-        transport=around(transport),
+        transport=around(_Counted(transport)),
     ) as client:
         yield Cluster(client)

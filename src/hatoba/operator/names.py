@@ -52,6 +52,8 @@ APPLIED_ANNOTATION: Final = "hatoba.dev/applied"
 """Digest of what was applied last; with it a converged object costs no request."""
 GENERATED_ANNOTATION: Final = "hatoba.dev/generated-from"
 """On Secrets named by content: the name without the digest."""
+PLACE_ANNOTATION: Final = "hatoba.dev/namespace"
+"""On a dashboard, which lies elsewhere: the namespace of its registry."""
 VERSION_ANNOTATION: Final = "hatoba.dev/quay-version"
 """On Jobs: the version that they bring the database to."""
 

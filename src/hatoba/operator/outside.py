@@ -7,7 +7,7 @@ monitoring on. The finalizer is set before either exists, and removed after both
 from hatoba.kernel.errors import Conflict
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.components.monitoring import dashboard_name
+from hatoba.operator.components.monitoring import dashboard_names, is_dashboard_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import OperatorSettings, RegistryPlan
 
@@ -37,13 +37,15 @@ class Outside:
             return
         if not self._settings.watch_namespace:
             await self._remove_labels(metadata["namespace"])
-            name = dashboard_name(metadata["name"])
-            found = await self._cluster.find(
-                "ConfigMap", name, namespace=names.MONITORING_NAMESPACE
-            )
-            if found is not None:
-                await self._cluster.delete("ConfigMap", name, namespace=names.MONITORING_NAMESPACE)
+            for name in dashboard_names(metadata["name"], metadata["namespace"]):
+                await self._remove_dashboard(name, metadata["namespace"])
         await self._set_finalizers(registry, add=False)
+
+    async def _remove_dashboard(self, name: str, namespace: str) -> None:
+        place = names.MONITORING_NAMESPACE
+        found = await self._cluster.find("ConfigMap", name, namespace=place)
+        if found is not None and is_dashboard_of(found, namespace):
+            await self._cluster.delete("ConfigMap", name, namespace=place)
 
     async def _remove_labels(self, namespace: str) -> None:
         others = await self._cluster.list(names.KIND, namespace=namespace)

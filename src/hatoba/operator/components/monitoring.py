@@ -44,6 +44,35 @@ def dashboard_name(registry: str) -> str:
     return f"{registry}-grafana-dashboard-quay"
 
 
+def dashboard_names(registry: str, namespace: str) -> tuple[str, str]:
+    """Return the name, and the one that is taken where a namesake elsewhere has the former."""
+    name = dashboard_name(registry)
+    return name, f"{name}-{namespace}"
+
+
+def is_dashboard_of(live: JsonObject, namespace: str) -> bool:
+    """Tell whether a dashboard shows the registry of a namespace; older ones do not say it."""
+    place = (live["metadata"].get("annotations") or {}).get(names.PLACE_ANNOTATION)
+    return place in (None, namespace)
+
+
+def undisputed(obj: JsonObject, owned: Owned) -> JsonObject:
+    """Give a dashboard another name where a registry of the same name has it already.
+
+    All dashboards lie in one namespace: two registries would overwrite each other's for ever.
+    """
+    metadata = obj["metadata"]
+    place = (metadata.get("annotations") or {}).get(names.PLACE_ANNOTATION)
+    if place is None:
+        return obj
+    other = f"{metadata['name']}-{place}"
+    live = owned.get("ConfigMap", metadata["name"])
+    taken = live is not None and not is_dashboard_of(live, place)
+    if not taken and owned.get("ConfigMap", other) is None:
+        return obj
+    return {**obj, "metadata": {**metadata, "name": other}}
+
+
 def _variable(name: str, value: str) -> JsonObject:
     choice = {"text": value, "value": value, "selected": True}
     return {
@@ -88,6 +117,7 @@ def _dashboard(plan: RegistryPlan) -> JsonObject:
     )
     obj["metadata"]["namespace"] = names.MONITORING_NAMESPACE
     obj["metadata"]["labels"]["console.openshift.io/dashboard"] = "true"
+    obj["metadata"]["annotations"][names.PLACE_ANNOTATION] = plan.namespace
     # An owner in another namespace is no owner: the collector would delete the object at once.
     del obj["metadata"]["ownerReferences"]
     return obj
