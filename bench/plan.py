@@ -32,6 +32,9 @@ class Plan:
     uploads: int
     statements: int
     """Requests whose SQL statements are counted."""
+    registries: int
+    """QuayRegistries that one operator looks after."""
+    namespaces: int
 
 
 FULL: Final = Plan(
@@ -51,6 +54,8 @@ FULL: Final = Plan(
     upload_bytes=1024 * MIB,
     uploads=16,
     statements=2000,
+    registries=500,
+    namespaces=50,
 )
 QUICK: Final = Plan(
     label="quick",
@@ -69,6 +74,8 @@ QUICK: Final = Plan(
     upload_bytes=64 * MIB,
     uploads=16,
     statements=2000,
+    registries=50,
+    namespaces=10,
 )
 TINY: Final = Plan(
     label="tiny",
@@ -87,6 +94,8 @@ TINY: Final = Plan(
     upload_bytes=2 * MIB,
     uploads=2,
     statements=20,
+    registries=2,
+    namespaces=2,
 )
 """For tests of the harness: shows that it works, says nothing about speed."""
 

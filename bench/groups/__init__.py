@@ -3,7 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.groups import auth, blobs, images, listings, manifests, memory, pushes, statements
+from bench.groups import (
+    auth,
+    blobs,
+    images,
+    listings,
+    manifests,
+    memory,
+    operator,
+    pushes,
+    statements,
+)
 from bench.rows import Context, Row
 
 ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
@@ -15,4 +25,5 @@ ALL: Final[Sequence[Callable[[Context], Sequence[Row]]]] = (
     auth.rows,
     statements.rows,
     memory.rows,
+    operator.rows,
 )

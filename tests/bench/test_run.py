@@ -15,7 +15,7 @@ from bench.rows import ContestResult, Failure, TrialResult
 KEYS = (
     "manifest-get-digest-16,manifest-head-tag-64,blob-get-1kib,tags-list,catalog,"
     "push-blob-1kib-1,push-manifest-1,push-large-chunked-4,skopeo,auth-anonymous,auth-user,"
-    "statements-tag,memory-"
+    "statements-tag,memory-,operator-"
 )
 
 
@@ -51,7 +51,7 @@ def test_every_row_is_measured_on_both_sides(results):
     contests = [item for item in results.items if isinstance(item, ContestResult)]
     assert failures == []
     assert len(contests) == 12
-    assert sum(isinstance(item, TrialResult) for item in results.items) == 5
+    assert sum(isinstance(item, TrialResult) for item in results.items) == 6
     for contest in contests:
         for found in (contest.ours, contest.peer):
             assert (found.failures, found.spread) == (0, 0)

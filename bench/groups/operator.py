@@ -1,0 +1,210 @@
+"""The operator with many registries, against the embedded cluster's API without a kubelet.
+
+Operator and API are processes of their own, so that each one's CPU time is its own; whatever a
+cluster does beside (routers, volumes, pods) is played at once, so that the time is the operator's
+and the API's.
+"""
+
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from bench.load.cluster import TOKEN
+from bench.model import BenchmarkFailed, Finding
+from bench.plan import MIB
+from bench.processes import cpu_seconds
+from bench.rows import Context, Trial
+from bench.sampling import watched
+from bench.servers.ours import Ours
+from bench.servers.side import end, free_port
+from hatoba.config.loader import environment
+
+LIMIT_SECONDS: Final = 1800.0
+IDLE_SECONDS: Final = 10.0
+START_SECONDS: Final = 60.0
+REQUESTS: Final = "hatoba_operator_api_requests_total{"
+WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ManyRegistries:
+    """So many registries are created at once; how long until all are available, at what cost."""
+
+    context: Context
+
+    def __call__(self, _ours: Ours) -> Sequence[Finding]:
+        """Measure.
+
+        Raises:
+            BenchmarkFailed: a process ended, or not all registries became available.
+        """
+        plan = self.context.plan
+        directory = self.context.directory / "operator"
+        directory.mkdir(exist_ok=True)
+        with (
+            _cluster(plan.registries, plan.namespaces) as cluster,
+            _operator(directory, cluster.address) as operator,
+        ):
+            roots = (operator.pid,)
+            api_before, before = cpu_seconds((cluster.process.pid,)), cpu_seconds(roots)
+            asked = operator.requests()
+            started = time.monotonic()
+            _, readings = watched(roots, cluster.run)
+            seconds = time.monotonic() - started
+            used = cpu_seconds(roots) - before
+            api_used = cpu_seconds((cluster.process.pid,)) - api_before
+            done = operator.requests()
+            time.sleep(IDLE_SECONDS)
+            settled, settled_at = operator.requests(), cpu_seconds(roots)
+            time.sleep(IDLE_SECONDS)
+            idle, idle_used = operator.requests(), cpu_seconds(roots) - settled_at
+        count = plan.registries
+        made = {method: done.get(method, 0) - asked.get(method, 0) for method in done}
+        writes = sum(made.get(method, 0) for method in WRITES)
+        later = sum(idle.get(m, 0) - settled.get(m, 0) for m in WRITES)
+        rss = max(reading.memory.rss_bytes for reading in readings) / MIB
+        return [
+            Finding(
+                label="load", text=f"{count} QuayRegistries in {plan.namespaces} namespaces at once"
+            ),
+            Finding(
+                label="until all are Available",
+                text=f"{seconds:.1f} s, {count / seconds:.2f} registries/s",
+            ),
+            Finding(
+                label="requests to the API",
+                text=f"{sum(made.values()) / count:.0f} for each registry, {writes / count:.0f} of"
+                f" them writes; {sum(made.values()) / seconds:.0f}/s",
+            ),
+            Finding(
+                label="CPU time",
+                text=f"operator {used:.1f} s ({1000 * used / count:.0f} ms for each registry),"
+                f" API with the cluster's other parts {api_used:.1f} s",
+            ),
+            Finding(label="memory of the operator, highest", text=f"RSS {rss:.0f} MiB"),
+            Finding(
+                label=f"{IDLE_SECONDS:.0f} s afterwards",
+                text=f"{later} writes, CPU {100 * idle_used / IDLE_SECONDS:.1f} % of one core",
+            ),
+        ]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Cluster:
+    process: "subprocess.Popen[bytes]"
+    address: str
+
+    def run(self) -> None:
+        """Have the registries created and wait until all are available."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+        _line(self.process, seconds=LIMIT_SECONDS)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Operator:
+    pid: int
+    metrics_port: int
+
+    def requests(self) -> dict[str, int]:
+        """Return how many requests it has sent, by method."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        found: dict[str, int] = {}
+        for line in lines:
+            if line.startswith(REQUESTS):
+                method = line.split('method="', 1)[1].split('"', 1)[0]
+                found[method] = found.get(method, 0) + int(float(line.rsplit(" ", 1)[1]))
+        return found
+
+
+@contextlib.contextmanager
+def _cluster(registries: int, namespaces: int) -> Iterator[_Cluster]:
+    command = [sys.executable, "-m", "bench.load.cluster", str(registries), str(namespaces)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        said = json.loads(_line(process, seconds=START_SECONDS))
+        yield _Cluster(process=process, address=said["address"])
+    finally:
+        end(process, number=signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _operator(directory: Path, address: str) -> Iterator[_Operator]:
+    kubeconfig = directory / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "bench", "cluster": {"server": f"http://{address}"}}],
+        "users": [{"name": "bench", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        "current-context": "bench",
+    }
+    kubeconfig.write_text(yaml.safe_dump(content))
+    metrics, health, reconfigure = (free_port() for _ in range(3))
+    command = [
+        *(sys.executable, "-m", "hatoba.cli.main", "operator", "run"),
+        f"--kubeconfig={kubeconfig}",
+        f"--metrics-addr=127.0.0.1:{metrics}",
+        f"--health-addr=127.0.0.1:{health}",
+        f"--reconfigure-addr=127.0.0.1:{reconfigure}",
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**environment(), "MY_POD_NAMESPACE": "hatoba-system"},
+        )
+    try:
+        _until_ready(process, health)
+        yield _Operator(pid=process.pid, metrics_port=metrics)
+    finally:
+        end(process, number=signal.SIGTERM)
+
+
+def _until_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            url = f"http://127.0.0.1:{port}/readyz"
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchmarkFailed("the operator did not become ready")
+        time.sleep(0.1)
+
+
+def _line(process: "subprocess.Popen[bytes]", *, seconds: float) -> str:
+    """Read a line of a process's output."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    line = process.stdout.readline().decode() if ready else ""
+    if not line:
+        raise BenchmarkFailed(f"the cluster said nothing for {seconds:.0f} s, or ended")
+    return line
+
+
+def rows(context: Context) -> Sequence[Trial]:
+    """Return the rows of this group."""
+    plan = context.plan
+    return [
+        Trial(
+            key="operator-many",
+            title=f"operator with {plan.registries} registries in {plan.namespaces} namespaces",
+            run=ManyRegistries(context=context),
+        )
+    ]
