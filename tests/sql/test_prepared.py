@@ -121,3 +121,74 @@ async def _terminate(database, pid: int) -> None:
     connection = await asyncpg.connect(**database.asyncpg_arguments())
     await connection.execute(f"SELECT pg_terminate_backend({pid})")
     await connection.close()
+
+
+# -- asked together --
+
+COUNTED = "SELECT $1::text AS given, pg_backend_pid() AS pid"
+
+
+@pytest.fixture
+async def told(questions):
+    """What the one connection was asked."""
+    heard: list[str] = []
+    async with questions.pool.acquire() as connection:
+        connection.add_query_logger(lambda record: heard.append(str(record.args)))
+    return heard
+
+
+async def test_those_who_wait_with_the_same_question_share_its_answer(questions, told) -> None:
+    async with questions.lend():
+        waiting = [
+            asyncio.create_task(questions.ask_together(COUNTED, given)) for given in "aabbaab"
+        ]
+        await asyncio.sleep(0)
+    answers = [(await task)[0]["given"] for task in waiting]
+    assert answers == list("aabbaab")
+    assert sorted(told) == ["('a',)", "('b',)"]
+
+
+async def test_whoever_comes_when_the_question_is_under_way_asks_anew(questions, url, told) -> None:
+    other = await asyncpg.connect(url)
+    await other.execute("CREATE TABLE things (name text); INSERT INTO things VALUES ('old')")
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("LOCK TABLE things")
+    ask = "SELECT name FROM things"
+    early = asyncio.create_task(questions.ask_together(ask))
+    deadline = asyncio.get_running_loop().time() + 60
+    while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert asyncio.get_running_loop().time() < deadline, "the question never waits"
+        await asyncio.sleep(0.01)
+    late = asyncio.create_task(questions.ask_together(ask))
+    await asyncio.sleep(0)
+    await other.execute("UPDATE things SET name = 'new'")
+    await transaction.commit()
+    await asyncio.gather(early, late)
+    assert (await late)[0]["name"] == "new"
+    assert len(told) == 2
+    await other.close()
+
+
+async def test_who_leaves_takes_nobody_along(questions, told) -> None:
+    async with questions.lend():
+        leaving, staying = (
+            asyncio.create_task(questions.ask_together(COUNTED, "a")) for _ in range(2)
+        )
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+    assert (await staying)[0]["given"] == "a"
+    assert leaving.cancelled()
+    assert len(told) == 1
+
+
+async def test_a_failure_is_everybody_s_and_is_not_kept(questions) -> None:
+    async with questions.lend():
+        waiting = [
+            asyncio.create_task(questions.ask_together("SELECT 1 / $1::int", 0)) for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+    failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [asyncpg.DivisionByZeroError] * 2
+    assert (await questions.ask_together("SELECT 1 / $1::int AS one", 1))[0]["one"] == 1

@@ -6,9 +6,10 @@ trip of its own, is left out. What such a reset would also do is done without as
 connection that failed, or that is still in a transaction, is given up and not lent again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -16,6 +17,7 @@ import asyncpg
 from hatoba.kernel.errors import HatobaError
 from hatoba.sql.engine import Database, translated
 
+_Asked: TypeAlias = tuple[str, tuple[Any, ...]]
 BareConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
@@ -28,6 +30,8 @@ class Questions:
     """Asks prepared statements; as many at once as there are connections, the others wait."""
 
     pool: "asyncpg.Pool[Any]"
+    _waiting: dict[_Asked, "asyncio.Task[Sequence[asyncpg.Record]]"] = field(default_factory=dict)
+    """Questions that wait for a connection."""
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[BareConnection]:
@@ -63,6 +67,36 @@ class Questions:
             rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
         return rows
 
+    async def ask_together(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
+        """Return the rows of a statement, asked once for all who wait to ask the same.
+
+        Whoever comes once the question is under way asks anew: an answer is never older than
+        the call. The values must be hashable.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        asked = (statement, values)
+        task = self._waiting.get(asked)
+        if task is None:
+            task = asyncio.create_task(self._ask_waiting(asked))
+            task.add_done_callback(_seen)
+            self._waiting[asked] = task
+        # Who leaves takes nobody along.
+        return await asyncio.shield(task)
+
+    async def _ask_waiting(self, asked: _Asked) -> Sequence["asyncpg.Record"]:
+        statement, values = asked
+        try:
+            async with self.lend() as connection:
+                del self._waiting[asked]
+                rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
+                return rows
+        finally:
+            # Where there was no connection.
+            if self._waiting.get(asked) is asyncio.current_task():
+                del self._waiting[asked]
+
     async def ask_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
         """Return the first row of a statement, or None.
 
@@ -71,6 +105,12 @@ class Questions:
         """
         async with self.lend() as connection:
             return await connection.fetchrow(statement, *values)
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    """Take note of how a question ended, as all who asked may have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _give_up_unfinished(connection: BareConnection) -> None:

@@ -26,6 +26,7 @@ SELECT ARRAY(
 """
 
 _REPOSITORIES: Final = """
+SELECT ARRAY(
 SELECT u.username || '/' || found.name AS name
   FROM "user" u
  CROSS JOIN LATERAL (
@@ -50,7 +51,7 @@ SELECT u.username || '/' || found.name AS name
         LIMIT $5) found
  WHERE u.username >= $3 AND u.enabled
  ORDER BY u.username, found.name
- LIMIT $5
+ LIMIT $5) AS names
 """
 
 
@@ -80,5 +81,7 @@ async def visible_repositories(
     assert shelf.questions is not None
     namespace, _, name = (after or "").partition("/")
     visibility = shelf.lookups.id("visibility", "public") if shows_public else None
-    rows = await shelf.questions.ask(_REPOSITORIES, account_id, visibility, namespace, name, limit)
-    return [row["name"] for row in rows]
+    [row] = await shelf.questions.ask_together(
+        _REPOSITORIES, account_id, visibility, namespace, name, limit
+    )
+    return list(row["names"])
