@@ -31,6 +31,12 @@ MODES: Final = {
 _TOGGLES: Final = (
     ("components", "Components", "Capabilities of the registry, and whose job each is."),
     ("configBundleSecret", "Config Bundle Secret", "Secret with the registry's config.yaml."),
+    ("components[0].kind", "Component", "Which capability it is."),
+    ("components[0].managed", "Managed", "Whether the operator runs it."),
+    ("components[0].overrides", "Overrides", "What shall be otherwise than usual."),
+    ("components[0].overrides.replicas", "Replicas", "How many pods there are."),
+    ("components[0].overrides.volumeSize", "Volume Size", "Grows where its class allows it."),
+    ("components[0].overrides.resources", "Resources", "What containers get at least and at most."),
 )
 _FACTS: Final = (
     ("currentVersion", "Current Version", "The version whose schema the database has."),
@@ -44,6 +50,12 @@ _FACTS: Final = (
     ("conditions", "Conditions", "Observations about the registry."),
 )
 _WIDGETS: Final = {
+    "components[0].managed": ["urn:alm:descriptor:com.tectonic.ui:booleanSwitch"],
+    "components[0].overrides": ["urn:alm:descriptor:com.tectonic.ui:advanced"],
+    "components[0].overrides.replicas": ["urn:alm:descriptor:com.tectonic.ui:podCount"],
+    "components[0].overrides.resources": [
+        "urn:alm:descriptor:com.tectonic.ui:resourceRequirements"
+    ],
     "configBundleSecret": ["urn:alm:descriptor:io.kubernetes:Secret"],
     "registryEndpoint": ["urn:alm:descriptor:org.w3:link"],
     "configEditorEndpoint": ["urn:alm:descriptor:org.w3:link"],

@@ -1,10 +1,15 @@
 """Overrides in a cluster: replicas, kinds of later versions, and what a spec keeps."""
 
 import pytest
+from tests.operator.builders import NAME, NOW, SETTINGS
 
 from hatoba.cluster.objects import AUTOSCALERS, DEPLOYMENTS, SECRETS
 from hatoba.kernel.errors import InvalidInput
+from hatoba.operator.inspecting import Inspector
+from hatoba.operator.model import Component
 from hatoba.operator.names import COMPONENT_ORDER
+from hatoba.operator.previewing import previewed
+from hatoba.operator.reconfigure import inferred_components
 
 pytestmark = pytest.mark.anyio
 CLAIR_FILE = "indexer: {connstring: host=elsewhere}\nmatcher: {connstring: host=elsewhere}\n"
@@ -138,3 +143,37 @@ async def test_the_scanners_database_may_be_somebody_elses(world):
     told = await conditions(world)
     assert told["ComponentClairPostgresReady"][1] == "ComponentNotManaged"
     assert told["Available"][0] == "True"
+
+
+async def test_a_preview_tells_what_overrides_change_and_refuse(world):
+    await world.create_registry()
+    await world.converge()
+
+    async def seen(listed):
+        inspector = Inspector(world.cluster, settings=SETTINGS, namespace=world.key[0])
+        await inspector.load()
+        wanted = {"metadata": {"name": NAME}, "spec": {"components": listed}}
+        return await previewed(inspector, wanted, (), settings=SETTINGS, now=NOW)
+
+    found = await seen(entries(mirror={"replicas": 0}, redis={"env": [{"name": "A"}]}))
+    told = {(one.effect, one.kind, one.name): one.details for one in found.changes}
+    assert told["change", "Deployment", f"{NAME}-quay-mirror"] == ("spec.replicas: 2 -> 0",)
+    assert ("restart", "Deployment", f"{NAME}-quay-redis") in told
+    assert len(told) == 2
+    refused = await seen(entries(postgres={"volumeSize": "70Gi"}))
+    assert refused.refusal is not None
+    assert "does not allow volume expansion" in refused.refusal.fact
+    assert refused.changes == ()
+
+
+def test_the_config_editor_keeps_overrides_and_drops_those_of_what_it_takes_away():
+    listed = tuple(
+        Component(kind=kind, managed=True, overrides={"env": [{"name": "A"}]})
+        for kind in ("quay", "postgres", "redis")
+    )
+    found = inferred_components(listed, config={"DB_URI": "x"}, files=frozenset())
+    assert [entry.wire for entry in found] == [
+        listed[0].wire,
+        {"kind": "postgres", "managed": False},
+        listed[2].wire,
+    ]
