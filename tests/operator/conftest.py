@@ -1,5 +1,8 @@
 """The operator against the embedded cluster's API, over HTTP, without controllers or pods.
 
+HATOBA_TEST_KUBECONFIG names another API server instead: one without controllers, whose part the
+tests play. Tests that look into the embedded server are skipped there.
+
 `World` plays the cluster's other parts: it admits Routes, binds claims, and lets Deployments and
 Jobs become what their specs say.
 """
@@ -7,6 +10,9 @@ Jobs become what their specs say.
 import asyncio
 import base64
 import copy
+import fcntl
+import os
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +23,7 @@ import yaml
 from lightkube import KubeConfig
 from lightkube.config.models import Cluster, User
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+from tests.operator.remote import RemoteObjects, a_session, read_kubeconfig
 
 from hatoba.cli.manifests import Wanted, operator_documents
 from hatoba.cluster import manifests
@@ -44,6 +51,9 @@ REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 LABELLED = "quay-operator/quayregistry"
+MONITORING_LABELS = ("openshift.io/cluster-monitoring", "quay-operator/managed-label")
+KUBECONFIG = os.environ.get("HATOBA_TEST_KUBECONFIG", "")
+LOCK = Path(tempfile.gettempdir()) / "hatoba-test-kubeconfig.lock"
 WATCHED = {
     "Deployment": DEPLOYMENTS,
     "Job": JOBS,
@@ -96,14 +106,30 @@ def a_kubeconfig(directory, address):
     return path
 
 
+def needs_embedded(value):
+    if value is None:
+        pytest.skip("needs the embedded API server, not one of HATOBA_TEST_KUBECONFIG")
+    return value
+
+
 class World:
-    def __init__(self, objects, cluster, operator, address, asked):
-        self.address = address
-        self.asked = asked
+    def __init__(self, objects, cluster, operator, address=None, asked=None):
+        self._address = address
+        self._asked = asked
         self.objects = objects
         self.cluster = cluster
         self.operator = operator
         self.key = (NAMESPACE, NAME)
+
+    @property
+    def address(self):
+        """Where the embedded API is, without TLS; the test is skipped on any other."""
+        return needs_embedded(self._address)
+
+    @property
+    def asked(self):
+        """What the operator asked of the embedded API."""
+        return needs_embedded(self._asked)
 
     async def create_namespace(self, name):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -308,6 +334,12 @@ async def a_world(
     `without` names namespaces that this cluster does not have; `around` is put between operator
     and cluster.
     """
+    if KUBECONFIG:
+        if without:
+            pytest.skip(f"needs a cluster without the namespaces {without}")
+        async with _elsewhere(wanted, settings, definitions, around) as found:
+            yield found
+        return
     clock = SystemClock()
     api = open_api(None, clock=clock, admin_token="admin-token")
     api = replace(api, roles=Witness(api.store))
@@ -343,6 +375,41 @@ async def a_world(
     finally:
         await server.close()
         api.close()
+
+
+@asynccontextmanager
+async def _elsewhere(wanted, settings, definitions, around):
+    """Use the API server of HATOBA_TEST_KUBECONFIG: one test at a time, in our namespaces."""
+    cluster, context, headers = read_kubeconfig(KUBECONFIG)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        async with a_session(headers) as session:
+            objects = RemoteObjects(session, cluster.server.rstrip("/"), context)
+            quay = yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text())
+            rights = [doc for doc in operator_documents(wanted) if doc["kind"] in RIGHTS]
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+            there = [*manifests.initial_objects(), namespace, quay, *definitions, *rights]
+            await objects.put_there(there)
+            await _wiped(objects)
+            token = await objects.token("quay-operator", "hatoba-system")
+            configuration = KubeConfig.from_one(cluster=cluster, user=User(token=token))
+            async with connected(configuration, around=around) as connection:
+                operator = Operator(connection, settings=settings, clock=SystemClock())
+                async with operator.watching():
+                    yield World(objects, connection, operator)
+            await _wiped(objects)
+            for definition in definitions:
+                await objects.delete(DEFINITIONS, definition["metadata"]["name"], None)
+
+
+async def _wiped(objects):
+    """Remove what an earlier test left."""
+    resources = (REGISTRIES, *WATCHED.values())
+    await objects.wipe(resources, NAMESPACE)
+    await objects.wipe(resources, "openshift-config-managed", labels=LABELLED)
+    patch = {"metadata": {"labels": dict.fromkeys(MONITORING_LABELS)}}
+    merge = "application/merge-patch+json"
+    await objects.patch(NAMESPACES, NAMESPACE, None, patch, type=merge, manager="test")
 
 
 @pytest.fixture

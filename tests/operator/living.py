@@ -240,6 +240,7 @@ REPORTER = "quayregistry-controller"
 @asynccontextmanager
 async def living(world, directory: Path):
     """Bring a world's cluster to life, and its operator to work."""
+    assert world.address  # the controllers of the embedded cluster are its own
     objects = world.objects
     # Typed loosely: controllers ask it for usage alone, a node of its own kind could do more.
     kubelet: Any = Kubelet(objects)
