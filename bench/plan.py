@@ -35,6 +35,8 @@ class Plan:
     registries: int
     """QuayRegistries that one operator looks after."""
     namespaces: int
+    idle_seconds: float
+    """How long the operator is watched after its work."""
 
 
 FULL: Final = Plan(
@@ -56,6 +58,7 @@ FULL: Final = Plan(
     statements=2000,
     registries=500,
     namespaces=50,
+    idle_seconds=10.0,
 )
 QUICK: Final = Plan(
     label="quick",
@@ -76,6 +79,7 @@ QUICK: Final = Plan(
     statements=2000,
     registries=50,
     namespaces=10,
+    idle_seconds=10.0,
 )
 TINY: Final = Plan(
     label="tiny",
@@ -96,6 +100,7 @@ TINY: Final = Plan(
     statements=20,
     registries=2,
     namespaces=2,
+    idle_seconds=0.5,
 )
 """For tests of the harness: shows that it works, says nothing about speed."""
 

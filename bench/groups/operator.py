@@ -31,7 +31,6 @@ from bench.servers.side import end, free_port
 from hatoba.config.loader import environment
 
 LIMIT_SECONDS: Final = 1800.0
-IDLE_SECONDS: Final = 10.0
 START_SECONDS: Final = 60.0
 REQUESTS: Final = "hatoba_operator_api_requests_total{"
 WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -65,9 +64,9 @@ class ManyRegistries:
             used = cpu_seconds(roots) - before
             api_used = cpu_seconds((cluster.process.pid,)) - api_before
             done = operator.requests()
-            time.sleep(IDLE_SECONDS)
+            time.sleep(plan.idle_seconds)
             settled, settled_at = operator.requests(), cpu_seconds(roots)
-            time.sleep(IDLE_SECONDS)
+            time.sleep(plan.idle_seconds)
             idle, idle_used = operator.requests(), cpu_seconds(roots) - settled_at
         count = plan.registries
         made = {method: done.get(method, 0) - asked.get(method, 0) for method in done}
@@ -94,8 +93,8 @@ class ManyRegistries:
             ),
             Finding(label="memory of the operator, highest", text=f"RSS {rss:.0f} MiB"),
             Finding(
-                label=f"{IDLE_SECONDS:.0f} s afterwards",
-                text=f"{later} writes, CPU {100 * idle_used / IDLE_SECONDS:.1f} % of one core",
+                label=f"{plan.idle_seconds:g} s afterwards",
+                text=f"{later} writes, CPU {100 * idle_used / plan.idle_seconds:.1f} % of one core",
             ),
         ]
 
