@@ -72,7 +72,7 @@ image: install-dev ## Build the image (BASE=an image with Python 3.11 or later, 
 	@deploy/build-image "$(BASE)" "$(or $(TAG),hatoba:0.1.0)"
 
 bundle: install-dev ## Write deploy/crd and deploy/bundle anew
-	@$(BIN)/python -m hatoba.operator.definition > deploy/crd/.new && mv deploy/crd/.new deploy/crd/quayregistries.yaml
+	@for kind in quayregistries quayregistrybackups quayregistryrestores; do $(BIN)/python -m hatoba.operator.definition $$kind > deploy/crd/.new && mv deploy/crd/.new deploy/crd/$$kind.yaml || exit 1; done
 	@$(BIN)/python tools/olm_bundle.py
 
 check: install-dev ## Format, lint, types, import contracts

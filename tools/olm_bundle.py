@@ -10,6 +10,7 @@ Source: OLM "ClusterServiceVersion" and "Operator Bundle" (registry+v1).
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,65 @@ _FACTS: Final = (
     ),
     ("conditions", "Conditions", "Observations about the registry."),
 )
+_CONDITIONS: Final = ("conditions", "Conditions", "How it goes.")
+_VAULT: Final = ("vault", "Vault", "Where backups lie, and the Secret that seals them.")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Shown:
+    """How a console presents a kind."""
+
+    name: str
+    description: str
+    resources: tuple[tuple[str, str], ...]
+    spec: tuple[tuple[str, str, str], ...]
+    status: tuple[tuple[str, str, str], ...]
+
+
+_SHOWN: Final = {
+    "QuayRegistry": _Shown(
+        name="Quay Registry",
+        description="A container registry.",
+        resources=(
+            ("Deployment", "v1"),
+            ("Job", "v1"),
+            ("Secret", "v1"),
+            ("Service", "v1"),
+            ("PersistentVolumeClaim", "v1"),
+            ("HorizontalPodAutoscaler", "v2"),
+            ("Route", "v1"),
+        ),
+        spec=_TOGGLES,
+        status=_FACTS,
+    ),
+    "QuayRegistryBackup": _Shown(
+        name="Quay Registry Backup",
+        description="Backups of a container registry, once or on a schedule.",
+        resources=(("Job", "v1"),),
+        spec=(
+            ("registryName", "Registry", "The QuayRegistry in the same namespace."),
+            _VAULT,
+            ("schedule", "Schedule", "When, as five fields of cron in UTC; once when empty."),
+            ("keep", "Keep", "How many backups stay."),
+        ),
+        status=(
+            ("lastBackup", "Last Backup", "The newest backup that succeeded."),
+            ("nextScheduledTime", "Next", "When the next backup is due."),
+            _CONDITIONS,
+        ),
+    ),
+    "QuayRegistryRestore": _Shown(
+        name="Quay Registry Restore",
+        description="The restoration of a container registry into an empty namespace.",
+        resources=(("Job", "v1"), ("Secret", "v1"), ("QuayRegistry", "v1")),
+        spec=(
+            ("registryName", "Registry", "The QuayRegistry that is made."),
+            _VAULT,
+            ("backup", "Backup", "Which backup; the newest when empty."),
+        ),
+        status=(("backup", "Backup", "The backup that is restored."), _CONDITIONS),
+    ),
+}
 _WIDGETS: Final = {
     "components[0].managed": ["urn:alm:descriptor:com.tectonic.ui:booleanSwitch"],
     "components[0].overrides": ["urn:alm:descriptor:com.tectonic.ui:advanced"],
@@ -74,10 +134,13 @@ and each condition says what is missing and what to do about it.
 def bundle() -> dict[str, str]:
     """Return the files of the bundle by their path within it."""
     documents = operator_documents(Wanted(overlay="openshift"))
-    definition = _one(documents, "CustomResourceDefinition")
+    definitions = [one for one in documents if one["kind"] == "CustomResourceDefinition"]
     files = {
-        f"manifests/{CSV}": _yaml(_service_version(documents, definition)),
-        "manifests/quayregistries.crd.yaml": _yaml(definition),
+        f"manifests/{CSV}": _yaml(_service_version(documents, definitions)),
+        **{
+            f"manifests/{one['spec']['names']['plural']}.crd.yaml": _yaml(one)
+            for one in definitions
+        },
         "metadata/annotations.yaml": _yaml({"annotations": _labels()}),
     }
     for document in documents:
@@ -102,7 +165,7 @@ def _labels() -> dict[str, str]:
     }
 
 
-def _service_version(documents: list[Any], definition: Any) -> dict[str, Any]:
+def _service_version(documents: list[Any], definitions: list[Any]) -> dict[str, Any]:
     deployment = _one(documents, "Deployment")
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     container["env"].append(
@@ -141,7 +204,7 @@ def _service_version(documents: list[Any], definition: Any) -> dict[str, Any]:
             "installModes": [
                 {"type": mode, "supported": supported} for mode, supported in MODES.items()
             ],
-            "customresourcedefinitions": {"owned": [_owned(definition)]},
+            "customresourcedefinitions": {"owned": [_owned(one) for one in definitions]},
             "install": {
                 "strategy": "deployment",
                 "spec": {
@@ -173,26 +236,18 @@ def _images(container: Any) -> dict[str, str]:
 
 def _owned(definition: Any) -> dict[str, Any]:
     spec = definition["spec"]
+    shown = _SHOWN[spec["names"]["kind"]]
     return {
         "name": definition["metadata"]["name"],
         "kind": spec["names"]["kind"],
         "version": spec["versions"][0]["name"],
-        "displayName": "Quay Registry",
-        "description": "A container registry.",
+        "displayName": shown.name,
+        "description": shown.description,
         "resources": [
-            {"kind": kind, "name": "", "version": version}
-            for kind, version in (
-                ("Deployment", "v1"),
-                ("Job", "v1"),
-                ("Secret", "v1"),
-                ("Service", "v1"),
-                ("PersistentVolumeClaim", "v1"),
-                ("HorizontalPodAutoscaler", "v2"),
-                ("Route", "v1"),
-            )
+            {"kind": kind, "name": "", "version": version} for kind, version in shown.resources
         ],
-        "specDescriptors": [_descriptor(*row) for row in _TOGGLES],
-        "statusDescriptors": [_descriptor(*row) for row in _FACTS],
+        "specDescriptors": [_descriptor(*row) for row in shown.spec],
+        "statusDescriptors": [_descriptor(*row) for row in shown.status],
     }
 
 

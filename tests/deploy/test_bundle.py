@@ -100,9 +100,14 @@ def described(schema, path):
     return schema["description"]
 
 
-def test_the_owned_kind_is_the_one_that_is_defined(version):
-    (owned,) = version["spec"]["customresourcedefinitions"]["owned"]
-    definition = read("manifests/quayregistries.crd.yaml")
+@pytest.mark.parametrize(
+    "plural", ["quayregistries", "quayregistrybackups", "quayregistryrestores"]
+)
+def test_the_owned_kind_is_the_one_that_is_defined(version, plural):
+    everything = version["spec"]["customresourcedefinitions"]["owned"]
+    assert len(everything) == 3
+    (owned,) = (one for one in everything if one["name"].startswith(f"{plural}."))
+    definition = read(f"manifests/{plural}.crd.yaml")
     assert owned["name"] == definition["metadata"]["name"]
     assert owned["kind"] == definition["spec"]["names"]["kind"]
     assert owned["version"] == definition["spec"]["versions"][0]["name"]

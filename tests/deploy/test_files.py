@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from hatoba.operator import definition
@@ -15,8 +16,9 @@ def documents(name):
     return [doc for doc in yaml.safe_load_all((DEPLOY / name).read_text()) if doc]
 
 
-def test_the_definition_in_deploy_is_the_generated_one():
-    assert documents("crd/quayregistries.yaml") == [definition.definition()]
+@pytest.mark.parametrize("kind", definition.KINDS, ids=lambda kind: kind.plural)
+def test_the_definition_in_deploy_is_the_generated_one(kind):
+    assert documents(f"crd/{kind.plural}.yaml") == [definition.definition(kind)]
 
 
 def test_the_deployment_sets_only_variables_that_the_operator_reads():

@@ -72,6 +72,15 @@ UNUSED = {
     "an empty claim of another access mode is made anew; tests/operator/test_external.py does": {
         ("delete", "", "persistentvolumeclaims")
     },
+    "backups and restorations; tests/operator/test_backups.py does": {
+        ("create", "quay.redhat.com", "quayregistries"),
+        ("get", "", "pods/log"),
+        *(
+            (verb, "quay.redhat.com", f"quayregistry{kind}{part}")
+            for kind in ("backups", "restores")
+            for verb, part in (("get", ""), ("update", "/status"))
+        ),
+    },
     "contained in the roles that are given to Prometheus": {
         (verb, "", resource)
         for verb in ("get", "list", "watch")

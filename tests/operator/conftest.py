@@ -351,7 +351,7 @@ async def a_world(
         ]
         await install(objects, present, registry=api.registry)
         for definition in (
-            yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text()),
+            *(yaml.safe_load(path.read_text()) for path in (DEPLOY / "crd").glob("quay*.yaml")),
             *definitions,
         ):
             await objects.create(DEFINITIONS, definition, manager="test")

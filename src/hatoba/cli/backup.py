@@ -3,9 +3,11 @@
 # ruff: noqa: PLC0415 -- as in hatoba.cli.registry
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 LATEST: Final = "latest"
 PATIENCE_SECONDS: Final = 600.0
+HANDOVER_SECONDS: Final = 60.0
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -81,8 +84,11 @@ def key() -> None:
 @click.option(
     "--attach",
     multiple=True,
-    metavar="NAME=DIRECTORY",
-    help="Also keep the files of DIRECTORY, as NAME/...",
+    metavar="DIRECTORY",
+    help="Also keep the files of DIRECTORY, under its own name.",
+)
+@click.option(
+    "--note", "notes", multiple=True, metavar="NAME=TEXT", help="Also keep TEXT, as notes/NAME."
 )
 @click.option(
     "--keep", type=click.IntRange(min=1), help="Afterwards remove all but so many backups."
@@ -250,6 +256,55 @@ def configuration(
         click.echo(str(path))
 
 
+@backup.command(name="hand-over", hidden=True)
+@_BACKUP_ID
+@_vault_options
+@click.option("--to", "url", required=True, help="Where the operator takes Secrets.")
+@click.option("--namespace", required=True)
+@click.option("--restore", "restoration", required=True)
+@click.option("--token-file", required=True, type=_FILE)
+def hand_over(
+    backup_id: str,
+    vault: str,
+    key_file: Path,
+    s3_endpoint: str | None,
+    s3_region: str | None,
+    **wanted: object,
+) -> None:
+    """Bring the Secrets of a backup to the operator: what the Job of a restoration runs."""
+    configure_logging()
+    token = Path(str(wanted["token_file"])).read_text().strip()
+    place = _Place(vault, key_file, s3_endpoint, s3_region)
+    given = {"namespace": wanted["namespace"], "restore": wanted["restoration"]}
+    made = asyncio.run(_hand_over(place, backup_id, url=str(wanted["url"]), token=token, **given))
+    click.echo(f"the Secrets of backup {made} are with the operator")
+
+
+async def _hand_over(
+    place: "_Place", backup_id: str, *, url: str, token: str, **given: object
+) -> str:
+    from hatoba.kernel.errors import Unavailable
+    from hatoba.net.http import HttpClient, open_session
+
+    async with _opened(place) as catalog:
+        summary = await catalog.summary(backup_id)
+        files = await catalog.attachments(summary.id)
+    encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    body = json.dumps({**given, "backup": summary.id, "files": encoded}).encode()
+    async with open_session(allow_private=True) as session:
+        answer = await HttpClient(session=session).call(
+            "POST",
+            url,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            body=body,
+            deadline_seconds=HANDOVER_SECONDS,
+        )
+    if answer.status != HTTPStatus.OK:
+        words = answer.body.decode(errors="replace")
+        raise Unavailable(f"the operator does not take the Secrets ({answer.status}): {words}")
+    return summary.id
+
+
 class _Place:
     """A vault and its key, as the options name them."""
 
@@ -284,6 +339,8 @@ async def _create(
     attached = configuration_files(configuration)
     for name, directory in _named_directories(wanted["attach"]):
         attached |= files_below(name, directory)
+    for name, text in _pairs(wanted["notes"]):
+        attached[f"notes/{name}"] = text.encode()
     keep = wanted["keep"]
     async with AsyncExitStack() as stack:
         catalog = await stack.enter_async_context(_opened(place))
@@ -307,11 +364,21 @@ async def _create(
 def _named_directories(given: object) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for text in given if isinstance(given, tuple) else ():
-        name, _, directory = str(text).partition("=")
-        path = Path(directory)
-        if not name or "/" in name or name == "config" or not directory or not path.is_dir():
-            raise click.UsageError(f"{text!r} is not NAME=DIRECTORY of a directory that exists")
-        found.append((name, path))
+        path = Path(str(text))
+        if not path.is_dir() or path.name in {"", "config", "notes"}:
+            raise click.UsageError(f"{text!r} is no directory that can be attached")
+        found.append((path.name, path))
+    return found
+
+
+def _pairs(given: object) -> list[tuple[str, str]]:
+    """Read NAME=VALUE."""
+    found: list[tuple[str, str]] = []
+    for text in given if isinstance(given, tuple) else ():
+        name, equals, value = str(text).partition("=")
+        if not name or not equals or "/" in name:
+            raise click.UsageError(f"{text!r} is not NAME=TEXT")
+        found.append((name, value))
     return found
 
 

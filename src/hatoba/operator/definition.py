@@ -1,25 +1,22 @@
-"""Generate the CustomResourceDefinition of QuayRegistry from its types.
+"""Generate the CustomResourceDefinitions from their types.
 
-`python -m hatoba.operator.definition` prints it; a test compares that with deploy/crd.
+`python -m hatoba.operator.definition PLURAL` prints one; a test compares that with deploy/crd.
 """
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import yaml
+from pydantic import BaseModel
 from typing_extensions import override
 
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
+from hatoba.operator.backup.types import QuayRegistryBackup, QuayRegistryRestore
 from hatoba.operator.types import QuayRegistry
 
-_COLUMNS = (
-    ("Version", "string", ".status.currentVersion"),
-    ("Endpoint", "string", ".status.registryEndpoint"),
-    ("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
-    ("Age", "date", ".metadata.creationTimestamp"),
-)
 _RULES = (
     (
         f"size(self.metadata.name) <= {names.MAXIMUM_NAME_LENGTH}",
@@ -31,32 +28,93 @@ _ENTRY_RULES: Final = (
     ("self.managed || !has(self.overrides)", "cannot set overrides on unmanaged component"),
 )
 """The same about one entry of spec.components, in the words of Quay's definition."""
+_ONE_PLACE = (
+    "has(self.spec.vault.claimName) != has(self.spec.vault.s3)",
+    "spec.vault names exactly one of claimName and s3",
+)
+_UNCHANGED = ("self.spec == oldSelf.spec", "the spec of a restoration cannot be changed")
+_SHORT = ("size(self.metadata.name) <= 40", "the name is longer than 40 characters")
+_AGE = ("Age", "date", ".metadata.creationTimestamp")
 
 
-def definition() -> JsonObject:
-    """Return the CustomResourceDefinition."""
-    schema = QuayRegistry.model_json_schema()
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Defined:
+    """A kind of resource."""
+
+    model: type[BaseModel]
+    plural: str
+    columns: tuple[tuple[str, str, str], ...]
+    rules: tuple[tuple[str, str], ...]
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind."""
+        return self.model.__name__
+
+
+KINDS: Final = (
+    Defined(
+        model=QuayRegistry,
+        plural="quayregistries",
+        columns=(
+            ("Version", "string", ".status.currentVersion"),
+            ("Endpoint", "string", ".status.registryEndpoint"),
+            ("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
+            _AGE,
+        ),
+        rules=_RULES,
+    ),
+    Defined(
+        model=QuayRegistryBackup,
+        plural="quayregistrybackups",
+        columns=(
+            ("Registry", "string", ".spec.registryName"),
+            ("Schedule", "string", ".spec.schedule"),
+            ("Complete", "string", '.status.conditions[?(@.type=="Complete")].status'),
+            ("Last", "date", ".status.lastBackup.finishedAt"),
+            _AGE,
+        ),
+        rules=(_ONE_PLACE, _SHORT),
+    ),
+    Defined(
+        model=QuayRegistryRestore,
+        plural="quayregistryrestores",
+        columns=(
+            ("Registry", "string", ".spec.registryName"),
+            ("Backup", "string", ".status.backup"),
+            ("Complete", "string", '.status.conditions[?(@.type=="Complete")].status'),
+            _AGE,
+        ),
+        rules=(_ONE_PLACE, _SHORT, _UNCHANGED),
+    ),
+)
+
+
+def definition(of: Defined = KINDS[0]) -> JsonObject:
+    """Return the CustomResourceDefinition of a kind."""
+    schema = of.model.model_json_schema()
     structural = _structural(schema, schema.get("$defs", {}))
     structural["properties"] |= {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
         "metadata": {"type": "object"},
     }
-    structural["x-kubernetes-validations"] = _validations(_RULES)
-    entry = structural["properties"]["spec"]["properties"]["components"]["items"]
-    entry["x-kubernetes-validations"] = _validations(_ENTRY_RULES)
+    structural["x-kubernetes-validations"] = _validations(of.rules)
+    if of.model is QuayRegistry:
+        entry = structural["properties"]["spec"]["properties"]["components"]["items"]
+        entry["x-kubernetes-validations"] = _validations(_ENTRY_RULES)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"quayregistries.{names.GROUP}"},
+        "metadata": {"name": f"{of.plural}.{names.GROUP}"},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": "quayregistries",
-                "singular": "quayregistry",
+                "kind": of.kind,
+                "listKind": f"{of.kind}List",
+                "plural": of.plural,
+                "singular": of.kind.lower(),
             },
             "versions": [
                 {
@@ -67,7 +125,7 @@ def definition() -> JsonObject:
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path}
-                        for name, kind, path in _COLUMNS
+                        for name, kind, path in of.columns
                     ],
                 }
             ],
@@ -115,9 +173,12 @@ class _Plain(yaml.SafeDumper):
 
 
 def main() -> None:
-    """Print the definition as YAML."""
-    text = yaml.dump(definition(), Dumper=_Plain, sort_keys=False, width=100)
-    sys.stdout.write("# Generated from hatoba.operator.types; do not edit.\n" + text)
+    """Print the definition of the kind with the given plural, or of QuayRegistry, as YAML."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else KINDS[0].plural
+    (found,) = (one for one in KINDS if one.plural == wanted)
+    text = yaml.dump(definition(found), Dumper=_Plain, sort_keys=False, width=100)
+    module = found.model.__module__
+    sys.stdout.write(f"# Generated from {module}; do not edit.\n" + text)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,14 @@ from hatoba.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from hatoba.operator.backup.receiving import Receiver
 from hatoba.operator.reconfigure import Reconfigurer
 
 log = structlog.get_logger()
 
 MAXIMUM_BODY_BYTES: Final = 4 << 20
+MAXIMUM_HANDOVER_BYTES: Final = 16 << 20
+"""Some Secrets of 1 MiB each, in base64."""
 
 _STATUSES: Final[Mapping[type[HatobaError], int]] = {
     InvalidInput: 400,
@@ -60,8 +63,10 @@ def metrics_application() -> Starlette:
     return Starlette(routes=[Route("/metrics", metrics)])
 
 
-def reconfigure_application(reconfigurer: Reconfigurer) -> Starlette:
-    """Return POST /reconfigure."""
+def reconfigure_application(
+    reconfigurer: Reconfigurer, receiver: Receiver | None = None
+) -> Starlette:
+    """Return POST /reconfigure, and with a receiver POST /restored."""
 
     async def reconfigure(request: Request) -> Response:
         name = await reconfigurer.reconfigure(
@@ -70,15 +75,30 @@ def reconfigure_application(reconfigurer: Reconfigurer) -> Starlette:
         log.info("reconfigured", bundle=name)
         return JSONResponse({"status": "success"})
 
-    return Starlette(routes=[Route("/reconfigure", _answering(reconfigure), methods=["POST"])])
+    routes = [Route("/reconfigure", _answering(reconfigure), methods=["POST"])]
+    if receiver is not None:
+        routes.append(Route("/restored", _answering(_restored(receiver)), methods=["POST"]))
+    return Starlette(routes=routes)
 
 
-async def _body(request: Request) -> bytes:
+def _restored(receiver: Receiver) -> Callable[[Request], Awaitable[Response]]:
+    async def restored(request: Request) -> Response:
+        name = await receiver.receive(
+            await _body(request, maximum=MAXIMUM_HANDOVER_BYTES),
+            authorization=request.headers.get("authorization", ""),
+        )
+        log.info("registry made from a backup", registry=name)
+        return JSONResponse({"registry": name})
+
+    return restored
+
+
+async def _body(request: Request, *, maximum: int = MAXIMUM_BODY_BYTES) -> bytes:
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAXIMUM_BODY_BYTES:
-            raise TooLarge(f"the body is larger than {MAXIMUM_BODY_BYTES} bytes")
+        if len(body) > maximum:
+            raise TooLarge(f"the body is larger than {maximum} bytes")
     return bytes(body)
 
 
@@ -92,7 +112,7 @@ def _answering(
             return await handler(request)
         except HatobaError as error:
             code = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
-            log.info("reconfiguration refused", status=code, error=error.message)
+            log.info("request refused", status=code, error=error.message)
             headers = {"WWW-Authenticate": 'Basic realm="quay-operator"'} if code == 401 else {}
             return PlainTextResponse(error.message, status_code=code, headers=headers)
 

@@ -60,6 +60,8 @@ LONGEST_RETRY_AFTER_SECONDS: Final = 60
 
 _NAMESPACED: Final = {
     names.KIND: (names.GROUP, names.VERSION, "quayregistries"),
+    names.BACKUP_KIND: (names.GROUP, names.VERSION, "quayregistrybackups"),
+    names.RESTORE_KIND: (names.GROUP, names.VERSION, "quayregistryrestores"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Secret": ("", "v1", "secrets"),

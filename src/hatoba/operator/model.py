@@ -12,6 +12,7 @@ from typing import Final, Literal
 from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.backup.types import Vault
 from hatoba.operator.landscape import Capabilities, Exposure, TlsSource, Volume, Way
 from hatoba.operator.overrides import NOTHING, Overrides
 
@@ -103,6 +104,14 @@ class Bucket:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class Restoration:
+    """A backup in a vault, to be restored before the first migration."""
+
+    vault: Vault
+    backup: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class RegistryPlan:
     """Everything that decides how the objects of one registry look."""
 
@@ -135,6 +144,8 @@ class RegistryPlan:
     """By the name of the claim, without the registry's prefix."""
     migrating: bool = True
     """True until the database has the schema of `settings.quay_version`."""
+    restoration: "Restoration | None" = None
+    """The backup that the database comes from, until it is there."""
     upgrading: bool = False
     """True while that is a later migration than the first: pods of the old version serve on."""
 
@@ -250,6 +261,8 @@ class Reason(StrEnum):
     OVERRIDE_INVALID = "ComponentOverrideInvalid"
     CLAIM_PENDING = "PVCPending"
     CLAIM_FAILED = "PVCProvisioningFailed"
+    DOWNGRADE_REFUSED = "DowngradeRefused"
+    """Ours: Quay's operator goes back without a word."""
 
 
 class RolloutBlocked(HatobaError):

@@ -21,6 +21,8 @@ class Observation:
     stored_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     capabilities: Capabilities = field(default_factory=Capabilities)
     owned: Owned
+    restore: JsonObject | None = None
+    """The QuayRegistryRestore that the registry was made by, if it is still there."""
     bucket: Bucket | None = field(default=None, repr=False)
 
     def with_owned(self, owned: Owned) -> "Observation":

@@ -54,6 +54,7 @@ class Observer:
             stored_keys=keys.decode(stored) if stored is not None else {},
             capabilities=await self._capabilities(namespace),
             owned=owned,
+            restore=await self._restore(registry),
             bucket=await self._bucket(owned, f"{name}-{DATA_STORE}", namespace),
         )
 
@@ -105,6 +106,15 @@ class Observer:
                 if obj["metadata"].get("namespace") in namespaces
             ),
             owner_uid=metadata["uid"],
+        )
+
+    async def _restore(self, registry: JsonObject) -> JsonObject | None:
+        metadata = registry["metadata"]
+        given = (metadata.get("annotations") or {}).get(names.RESTORE_ANNOTATION, "")
+        if not given or (registry.get("status") or {}).get("currentVersion"):
+            return None
+        return await self._cluster.find(
+            names.RESTORE_KIND, given.partition("/")[0], namespace=metadata["namespace"]
         )
 
     async def _bundle(self, registry: JsonObject, namespace: str) -> tuple[JsonObject | None, str]:

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from packaging.version import InvalidVersion, Version
+
 from hatoba.config.validation import validate_mapping
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names
+from hatoba.operator.backup.specs import NotReady, read_spec
+from hatoba.operator.backup.types import RestoreSpec
 from hatoba.operator.bundle import Bundle
 from hatoba.operator.components import outward
 from hatoba.operator.components.ingress import ISSUED
@@ -28,6 +32,7 @@ from hatoba.operator.model import (
     Owned,
     Reason,
     RegistryPlan,
+    Restoration,
     RolloutBlocked,
     inside_address,
 )
@@ -92,6 +97,7 @@ def planned(
     Raises:
         RolloutBlocked: what was asked for cannot be.
     """
+    _refuse_downgrade(observation, settings=settings)
     exposure = chosen_exposure(observation, bundle)
     check_components(observation.listed, exposure=exposure, bundle=bundle)
     overrides = read_overrides(observation.listed)
@@ -156,6 +162,7 @@ def make_plan(
         bucket=observation.bucket,
         access_mode=_access_mode(metadata),
         overrides=overrides,
+        restoration=_restoration(observation) if not current else None,
         migrating=current != settings.quay_version,
         upgrading=current not in ("", settings.quay_version),
     )
@@ -233,6 +240,49 @@ def _is_retained(metadata: JsonObject) -> bool:
             step=f"write one of {', '.join(RECLAIMS)}",
         )
     return bool(given == "retain")
+
+
+def _refuse_downgrade(observation: Observation, *, settings: OperatorSettings) -> None:
+    """Leave alone what a later operator has brought to its version.
+
+    Raises:
+        RolloutBlocked: migrations only go forward, and pods of before may not know the schema.
+    """
+    current = str(observation.status.get("currentVersion") or "")
+    try:
+        is_later = bool(current) and Version(current) > Version(settings.quay_version)
+    except InvalidVersion:
+        # Whoever numbers in another way is trusted to go forward.
+        return
+    if is_later:
+        raise RolloutBlocked(
+            Reason.DOWNGRADE_REFUSED,
+            f"the registry is at version {current}, this operator brings {settings.quay_version}",
+            step=f"run an operator of version {current} or later, or restore a backup of "
+            f"{settings.quay_version} into an empty namespace",
+        )
+
+
+def _restoration(observation: Observation) -> Restoration | None:
+    """Return the backup that an empty database has to be filled from.
+
+    Raises:
+        RolloutBlocked: what says where it lies is gone; an empty registry is not what was wanted.
+    """
+    annotations = observation.registry["metadata"].get("annotations") or {}
+    name, _, backup = annotations.get(names.RESTORE_ANNOTATION, "").partition("/")
+    if not name:
+        return None
+    try:
+        found = read_spec(RestoreSpec, observation.restore or {})
+    except NotReady as error:
+        raise RolloutBlocked(
+            Reason.CONFIG_INVALID,
+            f"the registry is to be restored by QuayRegistryRestore {name}, which is not there",
+            step=f"create it again, or take the annotation {names.RESTORE_ANNOTATION} away for an "
+            "empty registry",
+        ) from error
+    return Restoration(vault=found.vault, backup=backup)
 
 
 def _access_mode(metadata: JsonObject) -> str:

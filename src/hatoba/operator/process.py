@@ -18,6 +18,8 @@ import structlog
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.backup.custody import Custody
+from hatoba.operator.backup.receiving import Receiver
 from hatoba.operator.endpoints import (
     health_application,
     metrics_application,
@@ -138,11 +140,12 @@ class Operator:
         self.controller = Controller(
             self.reconciler.reconcile, queue=self.queue, clock=clock, limits=pace.limits
         )
+        self.custody = Custody(cluster, self._owned, settings=settings, clock=clock)
 
     @property
     def informers(self) -> tuple[Informer, ...]:
         """Everything that is watched."""
-        return (self._registries, *self._owned.values())
+        return (self._registries, *self._owned.values(), *self.custody.informers)
 
     @property
     def is_ready(self) -> bool:
@@ -166,10 +169,12 @@ class Operator:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.references.close()
             self.queue.close()
+            self.custody.close()
 
     def _registry_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]
         self.queue.add((metadata["namespace"], metadata["name"]))
+        self.custody.registry_changed(obj)
 
     def _cluster_changed(self) -> None:
         """Look at every registry again: the cluster offers something else than before."""
@@ -178,6 +183,7 @@ class Operator:
 
     def _owned_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]
+        self.custody.owned_changed(obj)
         name = str((metadata.get("labels") or {}).get(names.REGISTRY_LABEL, ""))
         namespace = str(metadata.get("namespace", ""))
         if self._registries.get(namespace, name) is not None:
@@ -209,7 +215,10 @@ async def run(settings: ProcessSettings, *, clock: Clock) -> None:
         for address, application in (
             (settings.health_address, health_application(lambda: operator.is_ready)),
             (settings.metrics_address, metrics_application()),
-            (settings.reconfigure_address, reconfigure_application(Reconfigurer(cluster))),
+            (
+                settings.reconfigure_address,
+                reconfigure_application(Reconfigurer(cluster), Receiver(cluster)),
+            ),
         ):
             host, port = split_address(address, bind=settings.bind)
             await stack.enter_async_context(listening(application, host=host, port=port))
@@ -265,12 +274,15 @@ async def _work(
     """Reconcile until told to stop, or until the lease is lost."""
     await operator.wait_ready()
     log.info("operator works")
-    working = asyncio.create_task(operator.controller.run())
+    working = asyncio.ensure_future(
+        asyncio.gather(operator.controller.run(), operator.custody.run())
+    )
     waiting = asyncio.create_task(stopping.wait())
     futures: set[asyncio.Future[Any]] = {working, waiting, keeping}
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     operator.controller.stop()
+    operator.custody.stop()
     log.info("operator stops")
     try:
         async with asyncio.timeout(DRAIN_SECONDS):

@@ -8,6 +8,7 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
+from hatoba.operator.backup.jobs import restoring
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
 from hatoba.operator.components.objectstorage import MOUNT_PATH, on_one_node, uses_volume
@@ -149,6 +150,23 @@ def _editor_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
 
 
 def _upgrade_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
+    """Return the pod that migrates; for a registry from a backup, one that restores it first."""
+    pod = _migrating_pod(plan, mounts)
+    if plan.restoration is None:
+        return pod
+    container = pod["containers"][0]
+    mounted = [*container["volumeMounts"], *storage_mounts(plan)]
+    pod["containers"] = [{**container, "volumeMounts": mounted}]
+    pod["volumes"] += storage_volumes(plan)
+    return restoring(
+        pod,
+        plan.restoration.vault,
+        registry=plan.name,
+        backup=plan.restoration.backup,
+    )
+
+
+def _migrating_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
     return {
         "serviceAccountName": plan.prefix + APP,
         "restartPolicy": "OnFailure",

@@ -1,0 +1,1 @@
+"""QuayRegistryBackup and QuayRegistryRestore: Jobs that keep registries and bring them back."""
