@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -345,18 +345,23 @@ class FilesystemBlobs(BlobDriver):
         return swept
 
     def make_directory_blocking(self, directory: Path) -> None:
-        """Make a directory of blobs, durably.
+        """Make a directory of blobs and all its neighbours, durably.
 
-        One that is there may have been made by another process, which has not come to its fsync
-        yet; one fsync of the parent is enough for all that are there before it.
+        All at once: one by one, each would cost the push that comes first two more fsyncs. One
+        that is there may have been made by another process, which has not come to its fsync yet;
+        one fsync of the parent is enough for all that are there before it.
         """
         if directory in self._durable and directory.is_dir():
             return
-        directory.mkdir(parents=True, exist_ok=True)
-        present = set(directory.parent.iterdir())
-        for parent in (directory.parent, directory.parent.parent):
+        root = directory.parent
+        root.mkdir(parents=True, exist_ok=True)
+        shelves = [root / f"{number:02x}" for number in range(256)]
+        for shelf in shelves:
+            with suppress(FileExistsError):
+                shelf.mkdir()
+        for parent in (root, root.parent):
             _sync_directory(parent)
-        self._durable |= present
+        self._durable.update(shelves)
 
     def move_blocking(self, source: Path, target: Path) -> None:
         """Move the synchronised file of an upload to where its blob lies, durably."""
