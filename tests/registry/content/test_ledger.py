@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import text
+from tests.registry.conftest import only_postgresql
 from tests.registry.content.conftest import NAME, once
 
 from hatoba.kernel.digests import Digest
@@ -23,13 +24,6 @@ from hatoba.sql.engine import open_database
 pytestmark = pytest.mark.anyio
 
 OTHER = RepositoryName.parse("someone/other")
-
-
-@pytest.fixture
-def postgresql(room):
-    if not room.shelf.database.is_postgresql:
-        pytest.skip("SQLite has neither locks by name nor roles")
-    return room
 
 
 async def finish(room, upload: str, content: bytes, rest: bytes, *, name=NAME):
@@ -103,8 +97,10 @@ async def test_a_config_without_bytes_is_missing_whatever_its_row_says(room) -> 
     assert list(refused.value.missing) == [config]
 
 
-async def test_a_push_waits_for_who_changes_its_tag(postgresql) -> None:
-    room, content = postgresql, await postgresql.image()
+# SQLite has neither locks by name nor roles.
+@only_postgresql
+async def test_a_push_waits_for_who_changes_its_tag(room) -> None:
+    content = await room.image()
     place = await room.place()
     async with room.shelf.database.begin() as connection:
         await store.lock(connection, store.tag_key(place.repository_id, "v1"))
@@ -124,8 +120,9 @@ async def _until_somebody_waits(room) -> None:
                 waiting = (await connection.execute(asked)).scalar_one()
 
 
-async def test_a_role_that_may_make_nothing_temporary_pushes_the_long_way(postgresql) -> None:
-    database = postgresql.shelf.database
+@only_postgresql
+async def test_a_role_that_may_make_nothing_temporary_pushes_the_long_way(room) -> None:
+    database = room.shelf.database
     async with database.begin() as connection:
         role = f"plain_{database.url.database}"
         for statement in (
@@ -136,7 +133,7 @@ async def test_a_role_that_may_make_nothing_temporary_pushes_the_long_way(postgr
             await connection.execute(text(statement))
     plain = open_database(database.url.set(username=role).render_as_string(hide_password=False))
     try:
-        async with open_ledger(plain, audit=postgresql.shelf.audit, location="default") as ledger:
+        async with open_ledger(plain, audit=room.shelf.audit, location="default") as ledger:
             assert isinstance(ledger, SqlLedger)
     finally:
         await plain.close()
