@@ -48,6 +48,10 @@ from hatoba.operator.kubernetes import connected
 from hatoba.operator.process import Operator
 
 REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
+CUSTODY = (
+    ResourceName("quayregistrybackups", "quay.redhat.com"),
+    ResourceName("quayregistryrestores", "quay.redhat.com"),
+)
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 LABELLED = "quay-operator/quayregistry"
@@ -385,10 +389,12 @@ async def _elsewhere(wanted, settings, definitions, around):
         fcntl.flock(lock, fcntl.LOCK_EX)
         async with a_session(headers) as session:
             objects = RemoteObjects(session, cluster.server.rstrip("/"), context)
-            quay = yaml.safe_load((DEPLOY / "crd" / "quayregistries.yaml").read_text())
+            ours = [
+                yaml.safe_load(path.read_text()) for path in (DEPLOY / "crd").glob("quay*.yaml")
+            ]
             rights = [doc for doc in operator_documents(wanted) if doc["kind"] in RIGHTS]
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-            there = [*manifests.initial_objects(), namespace, quay, *definitions, *rights]
+            there = [*manifests.initial_objects(), namespace, *ours, *definitions, *rights]
             await objects.put_there(there)
             await _wiped(objects)
             token = await objects.token("quay-operator", "hatoba-system")
@@ -404,7 +410,7 @@ async def _elsewhere(wanted, settings, definitions, around):
 
 async def _wiped(objects):
     """Remove what an earlier test left."""
-    resources = (REGISTRIES, *WATCHED.values())
+    resources = (*CUSTODY, REGISTRIES, *WATCHED.values())
     await objects.wipe(resources, NAMESPACE)
     await objects.wipe(resources, "openshift-config-managed", labels=LABELLED)
     patch = {"metadata": {"labels": dict.fromkeys(MONITORING_LABELS)}}

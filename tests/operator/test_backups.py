@@ -8,9 +8,9 @@ import json
 import aiohttp
 import pytest
 from tests.operator.builders import NAME, NAMESPACE
-from tests.operator.conftest import REGISTRIES
+from tests.operator.conftest import CUSTODY, REGISTRIES
 
-from hatoba.cluster.objects import DEPLOYMENTS, JOBS, SECRETS, ResourceName
+from hatoba.cluster.objects import DEPLOYMENTS, JOBS, SECRETS
 from hatoba.kernel.errors import Conflict, Forbidden, InvalidInput
 from hatoba.operator import keys
 from hatoba.operator.backup import outcome
@@ -20,8 +20,7 @@ from hatoba.operator.reconfigure import Reconfigurer
 from hatoba.serving.listeners import listening
 
 pytestmark = pytest.mark.anyio
-BACKUPS = ResourceName("quayregistrybackups", "quay.redhat.com")
-RESTORES = ResourceName("quayregistryrestores", "quay.redhat.com")
+BACKUPS, RESTORES = CUSTODY
 KEY = (NAMESPACE, "nightly")
 VAULT = {"claimName": "backups", "keySecret": "vault-key"}
 SUMMARY = {
