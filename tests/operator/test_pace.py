@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from tests.operator.weather import Calm, an_answer
 
+from hatoba.cluster.objects import EVENTS
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import Unavailable
 from hatoba.operator import names
@@ -17,6 +18,7 @@ from hatoba.operator.kubernetes import (
     Cluster,
     Throttled,
 )
+from hatoba.operator.runtime import election
 from hatoba.operator.runtime.controller import Controller, Limits, Outcome
 from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry
 from hatoba.operator.runtime.queue import QueueSettings, WorkQueue
@@ -281,3 +283,39 @@ async def test_a_fault_in_a_watch_is_told_and_the_watch_goes_on(stage, capsys):
         await told.wait()
     running.cancel()
     assert "watch crashed" in capsys.readouterr().out
+
+
+class NoLeases(Calm):
+    """The Lease is somebody else's business."""
+
+    forbidden = True
+
+    async def pass_on(self, request, send):
+        if self.forbidden and "/leases" in request.url.path:
+            return an_answer(request, 403)
+        return await super().pass_on(request, send)
+
+
+async def test_a_lease_that_is_refused_is_told_once_and_taken_when_it_may_be(stage, monkeypatch):
+    monkeypatch.setattr(election, "RETRY_SECONDS", 0.01)
+    stage.weather.policy = refusing = NoLeases()
+    cluster = stage.world.cluster
+    candidate = election.Election(
+        cluster, namespace="hatoba-system", identity="me", clock=SystemClock()
+    )
+    acquiring = asyncio.create_task(candidate.acquire())
+
+    async def told():
+        listing = await stage.world.objects.list(EVENTS, "hatoba-system")
+        return [event for event in listing.items if event["reason"] == "LeaseRefused"]
+
+    async with asyncio.timeout(30):
+        while not await told():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        (event,) = await told()
+        assert event["involvedObject"]["kind"] == "Lease"
+        assert "the weather says 403; grant its service account" in event["message"]
+        assert not acquiring.done()
+        refusing.forbidden = False
+        await acquiring

@@ -10,7 +10,13 @@ import random
 
 import httpx2
 
-STATUSES = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 410: "Expired"}
+STATUSES = {
+    403: "Forbidden",
+    409: "Conflict",
+    429: "TooManyRequests",
+    500: "InternalError",
+    410: "Expired",
+}
 
 
 class Killed(Exception):

@@ -10,8 +10,9 @@ from typing import Final
 
 import structlog
 
-from hatoba.kernel.clock import Clock
-from hatoba.kernel.errors import Conflict, HatobaError
+from hatoba.kernel.clock import Clock, rfc3339
+from hatoba.kernel.errors import Conflict, Forbidden, HatobaError, Unauthenticated
+from hatoba.kernel.ids import KUBERNETES_SUFFIX, random_text
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.kubernetes import Cluster
 
@@ -21,6 +22,8 @@ LEASE_NAME: Final = "7daa4ab6.quay.redhat.com"
 DURATION_SECONDS: Final = 15
 RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
+LONGEST_MESSAGE: Final = 1024
+"""The API refuses events with a longer message."""
 
 
 class LostLeadership(HatobaError):
@@ -36,6 +39,8 @@ class Election:
         self._identity = identity
         self._clock = clock
         self._seen: tuple[str, float] = ("", 0.0)
+        self._refusal = ""
+        """Why the API refuses the Lease; "" while it does not."""
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
@@ -78,10 +83,54 @@ class Election:
             await self._cluster.replace(self._lease(lease))
         except Conflict:
             return False
+        except (Forbidden, Unauthenticated) as error:
+            await self._tell(error.message)
+            return False
         except HatobaError as error:
             log.warning("lease not renewed", error=error.message)
             return False
+        self._refusal = ""
         return True
+
+    async def _tell(self, refusal: str) -> None:
+        """Say once, in the log and as an Event, that nobody can lead: it looks like idleness."""
+        if refusal == self._refusal:
+            return
+        self._refusal = refusal
+        message = (
+            f"no operator can lead, so no registry is looked after: {refusal.rstrip('.')}; "
+            "grant its service account what deploy/base/roles.yaml lists for leases"
+        )
+        log.error("lease refused", lease=LEASE_NAME, namespace=self._namespace, error=refusal)
+        try:
+            await self._cluster.create(self._event(message))
+        except HatobaError as error:
+            log.warning("event not recorded", reason="LeaseRefused", error=error.message)
+
+    def _event(self, message: str) -> JsonObject:
+        now = rfc3339(self._clock.now())
+        involved = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "name": LEASE_NAME,
+            "namespace": self._namespace,
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{LEASE_NAME}.{random_text(16, KUBERNETES_SUFFIX)}",
+                "namespace": self._namespace,
+            },
+            "involvedObject": involved,
+            "reason": "LeaseRefused",
+            "message": message[:LONGEST_MESSAGE],
+            "type": "Warning",
+            "source": {"component": "quayregistry-controller"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
 
     def _may_take(self, lease: JsonObject) -> bool:
         spec = lease.get("spec") or {}
