@@ -57,7 +57,7 @@ OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 LABELLED = "quay-operator/quayregistry"
 MONITORING_LABELS = ("openshift.io/cluster-monitoring", "quay-operator/managed-label")
 KUBECONFIG = os.environ.get("HATOBA_TEST_KUBECONFIG", "")
-LOCK = Path(tempfile.gettempdir()) / "hatoba-test-kubeconfig.lock"
+LOCK = Path(tempfile.gettempdir()) / f"hatoba-test-{KUBECONFIG.replace('/', '-')}.lock"
 WATCHED = {
     "Deployment": DEPLOYMENTS,
     "Job": JOBS,
