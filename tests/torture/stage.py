@@ -74,7 +74,7 @@ class Postgres:
                 **self.owner,
             )
         deadline = time.monotonic() + 60
-        while not self._answers():
+        while not self.answers():
             ready = self.process.poll() is None and time.monotonic() < deadline
             assert ready, (self.directory / "log").read_text()[-3000:]
             time.sleep(0.05)
@@ -97,7 +97,7 @@ class Postgres:
             told = (self.directory / "log").read_text()[-3000:]
             raise AssertionError(f"PostgreSQL does not stop: {titles}: {told}") from None
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             self.query("SELECT 1")
         except (OSError, asyncpg.PostgresError, TimeoutError):

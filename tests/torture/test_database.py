@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.torture.pushers import read_everything
@@ -16,9 +18,25 @@ def stop(postgres: Postgres, how: signal.Signals) -> None:
 
 
 def crash(postgres: Postgres, _: signal.Signals) -> None:
-    """kill -9 one process of the server, upon which it starts anew by itself."""
-    backends = postgres.query("SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'client'")
-    os.kill(backends[0]["pid"], signal.SIGKILL)
+    """kill -9 one process of the server, upon which it starts anew by itself.
+
+    Returns once it has: PostgreSQL 15 hangs for ever when it is asked to stop during the recovery
+    that follows. Until the killed process is reaped, it does not know that anything happened.
+    """
+    backends = postgres.query(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'client' AND pid <> pg_backend_pid()"
+    )
+    victim = backends[0]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    wait(lambda: not Path(f"/proc/{victim}").exists())
+    wait(postgres.answers)
+
+
+def wait(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, "PostgreSQL does not recover"
+        time.sleep(0.02)
 
 
 def test_an_upload_that_was_begun_survives_a_crash_of_the_database(play) -> None:
