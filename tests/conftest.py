@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.object_storage import ObjectStorage, running_object_storage
 from tests.postgresql import PostgresServer, running_postgres
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("hatoba", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hatoba")
 
 
 @pytest.fixture(scope="session")

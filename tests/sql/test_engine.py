@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import traceback
 
 import pytest
@@ -10,6 +11,7 @@ from hatoba.sql.engine import (
     MalformedDatabaseUri,
     open_database,
     parse_uri,
+    translated,
 )
 
 pytestmark = pytest.mark.anyio
@@ -76,9 +78,23 @@ async def test_writers_wait_for_each_other(database):
         assert (await connection.execute(text("SELECT n FROM t"))).scalar() == 8
 
 
-async def test_a_server_that_is_not_there_is_unavailable():
-    database = open_database("postgresql://u:p@127.0.0.1:1/none")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_server_that_is_not_there_is_unavailable(host):
+    database = open_database(f"postgresql://u:p@{host}:1/none")
     with pytest.raises(DatabaseUnavailable):
         async with database.read() as connection:
             await connection.execute(text("SELECT 1"))
     await database.close()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EHOSTUNREACH, "no route"), OSError("Multiple exceptions: ...")]
+)
+def test_a_server_that_no_way_leads_to_is_unavailable(error):
+    with pytest.raises(DatabaseUnavailable), translated():
+        raise error
+
+
+def test_a_full_disk_of_ours_is_not_the_databases():
+    with pytest.raises(OSError, match="No space left"), translated():
+        raise OSError(errno.ENOSPC, "No space left")

@@ -7,6 +7,7 @@ raises when the server does not answer leaves here as `DatabaseUnavailable`.
 """
 
 import contextlib
+import errno
 import shlex
 import socket
 import ssl
@@ -52,6 +53,9 @@ _NOT_NOW_CLASSES: Final = frozenset(
     }
 )
 """States in which PostgreSQL answers, and does nothing. Spec: PostgreSQL, appendix A."""
+_NO_WAY: Final = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL}
+)
 _KEPT: Final = {"sslmode": "ssl", "ssl": "ssl", "sslrootcert": "sslrootcert"}
 """Parameters of libpq that are read, with the names they have here."""
 
@@ -140,8 +144,19 @@ def translated() -> Iterator[None]:
         if _is_not_now(error.sqlstate):
             raise DatabaseUnavailable(f"the database does nothing: {error}") from error
         raise
-    except (ConnectionError, TimeoutError, socket.gaierror) as error:
-        raise DatabaseUnavailable("the database does not answer") from error
+    except OSError as error:
+        if _is_unreachable(error):
+            raise DatabaseUnavailable("the database does not answer") from error
+        raise
+
+
+def _is_unreachable(error: OSError) -> bool:
+    # asyncio makes one error without a number of those of a host's several addresses.
+    return (
+        isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
+        or error.errno is None
+        or error.errno in _NO_WAY
+    )
 
 
 def _is_not_now(sqlstate: str | None) -> bool:

@@ -57,7 +57,12 @@ def leaves(kind: type) -> list[type]:
 
 def test_every_error_of_the_content_and_blob_rooms_has_a_row_of_its_own() -> None:
     """But for those that never leave their room, and those of the other edge."""
-    inside = {driver.BlobMissing, driver.UploadMissing, driver.StorageUnavailable}
+    inside = {
+        driver.BlobMissing,
+        driver.UploadBegun,
+        driver.UploadMissing,
+        driver.StorageUnavailable,
+    }
     elsewhere = {errors.LabelInvalid, errors.LabelUnknown, errors.LabelImmutable}
     for leaf in leaves(kinds.HatobaError):
         if leaf.__module__ in {errors.__name__, driver.__name__}:
