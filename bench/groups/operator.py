@@ -133,12 +133,12 @@ class _Operator:
 @contextlib.contextmanager
 def _cluster(registries: int, namespaces: int) -> Iterator[_Cluster]:
     command = [sys.executable, "-m", "bench.load.cluster", str(registries), str(namespaces)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        said = json.loads(_line(process, seconds=START_SECONDS))
-        yield _Cluster(process=process, address=said["address"])
-    finally:
-        end(process, number=signal.SIGTERM)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            said = json.loads(_line(process, seconds=START_SECONDS))
+            yield _Cluster(process=process, address=said["address"])
+        finally:
+            end(process, number=signal.SIGTERM)
 
 
 @contextlib.contextmanager

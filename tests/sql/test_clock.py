@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hatoba.kernel.clock import FixedClock
-from hatoba.sql.clock import DatabaseClock
+from hatoba.sql.clock import TRIES, DatabaseClock
 from hatoba.sql.engine import DatabaseUnavailable, open_database
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,55 @@ async def test_time_passes_between_two_questions(postgresql) -> None:
     before = clock.now()
     local.advance(seconds=7)
     assert clock.now() - before == timedelta(seconds=7)
+
+
+class Sleepy(FixedClock):
+    """A machine that sleeps for a minute between some looks at its clock."""
+
+    def __init__(self, *naps: bool) -> None:
+        super().__init__(datetime(2001, 1, 1, tzinfo=UTC))
+        self.naps = list(naps)
+
+    def monotonic(self) -> float:
+        if self.naps and self.naps.pop(0):
+            self.advance(seconds=60)
+        return super().monotonic()
+
+
+def error_of(clock) -> timedelta:
+    return abs(clock.now() - datetime.now(UTC))
+
+
+@pytest.mark.postgres
+async def test_an_answer_that_took_long_is_asked_for_again(postgresql) -> None:
+    local = Sleepy()
+    clock = DatabaseClock(local)
+    local.naps = [False, True]
+    await clock.ask(postgresql)
+    assert error_of(clock) < timedelta(seconds=30)
+
+
+@pytest.mark.postgres
+async def test_a_clock_that_is_set_is_not_set_by_answers_that_take_long(postgresql) -> None:
+    local = Sleepy()
+    clock = DatabaseClock(local)
+    await clock.ask(postgresql)
+    before = clock.now()
+    local.naps = [False, True] * TRIES
+    await clock.ask(postgresql)
+    assert clock.now() - before == timedelta(seconds=60 * TRIES)
+    local.naps = []
+    await clock.ask(postgresql)
+    assert error_of(clock) < timedelta(seconds=30)
+
+
+@pytest.mark.postgres
+async def test_a_clock_that_was_never_set_takes_what_it_can_have(postgresql) -> None:
+    local = Sleepy()
+    clock = DatabaseClock(local)
+    local.naps = [False, True] * TRIES
+    await clock.ask(postgresql)
+    assert error_of(clock) < timedelta(seconds=60)
 
 
 async def test_a_database_that_is_gone_does_not_stop_the_clock() -> None:
