@@ -63,8 +63,9 @@ def test_the_second_time_nothing_is_changed(home):
 
 @pytest.mark.cluster
 def test_after_an_interruption_the_next_one_goes_on(home):
+    # A shell's background job ignores SIGINT, and so would what it starts.
     interrupted = subprocess.Popen(
-        COMMAND, env={**os.environ, "HATOBA_HOME": str(home.root)}, text=True,
+        ["env", "--default-signal=INT", *COMMAND], env={**os.environ, "HATOBA_HOME": str(home.root)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
