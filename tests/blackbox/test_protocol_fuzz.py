@@ -374,7 +374,7 @@ def assert_documented(call: Call, content: bytes) -> None:
         assert error["code"] in CODES
         assert isinstance(error["message"], str)
         assert error["message"]
-        assert not re.search(r"Traceback|asyncpg|sqlalchemy|/work/|\.py\b", error["message"])
+        assert not re.search(r"Traceback|asyncpg|sqlalchemy|/src/hatoba|\.py\b", error["message"])
 
 
 def remember(target: Target, call: Call, answer: http.client.HTTPResponse) -> None:
@@ -386,18 +386,22 @@ def remember(target: Target, call: Call, answer: http.client.HTTPResponse) -> No
 
 def test_whatever_is_said_is_answered_properly(target: Target) -> None:
     speak(target, calls, count=300)
+    assert_the_processes_are_the_same_as_before(target)
 
 
-def test_whatever_is_pushed_is_answered_properly(target: Target) -> None:
+def test_whatever_is_pushed_is_answered_properly_and_stored_if_acknowledged(target: Target) -> None:
     speak(target, pushes, count=120)
+    assert_nothing_was_stored_that_was_not_acknowledged(target)
+    assert_the_processes_are_the_same_as_before(target)
 
 
 def test_whatever_a_chunk_says_is_answered_properly(target: Target) -> None:
     target.begin_upload()
     speak(target, chunks, count=80)
+    assert_the_processes_are_the_same_as_before(target)
 
 
-def test_nothing_was_stored_that_was_not_acknowledged(target: Target) -> None:
+def assert_nothing_was_stored_that_was_not_acknowledged(target: Target) -> None:
     print(dict(sorted(target.statuses.items())))
     assert target.statuses[201] > 0, "nothing got far enough to be stored"
     visible = set(target.query("SELECT name FROM tag WHERE NOT hidden"))
@@ -408,6 +412,6 @@ def test_nothing_was_stored_that_was_not_acknowledged(target: Target) -> None:
     assert files <= set(target.query("SELECT content_checksum FROM imagestorage"))
 
 
-def test_the_processes_are_the_same_as_before(target: Target) -> None:
+def assert_the_processes_are_the_same_as_before(target: Target) -> None:
     assert target.registry.workers() == target.pids
     assert target.registry.call("GET", "/health/instance").status == 200
