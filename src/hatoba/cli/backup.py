@@ -4,9 +4,11 @@
 
 import asyncio
 import base64
+import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,7 +49,26 @@ def backup() -> None:
     """
 
 
-def _vault_options(command: click.decorators.FC) -> click.decorators.FC:
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Place:
+    """A vault and its key, as the options name them."""
+
+    vault: str
+    key_file: Path
+    s3_endpoint: str | None
+    s3_region: str | None
+
+
+def _at_a_vault(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a vault; it takes them as `place`."""
+
+    @functools.wraps(command)
+    def run(
+        vault: str, key_file: Path, s3_endpoint: str | None, s3_region: str | None, **more: object
+    ) -> None:
+        place = _Place(vault=vault, key_file=key_file, s3_endpoint=s3_endpoint, s3_region=s3_region)
+        command(place=place, **more)
+
     options = [
         click.option(
             "--vault", required=True, metavar="PLACE", help="A directory, or s3://bucket/prefix."
@@ -57,8 +78,8 @@ def _vault_options(command: click.decorators.FC) -> click.decorators.FC:
         click.option("--s3-region", metavar="NAME", help="The bucket's region."),
     ]
     for option in reversed(options):
-        command = option(command)
-    return command
+        run = option(run)
+    return run
 
 
 @backup.command()
@@ -71,7 +92,7 @@ def key() -> None:
 
 @backup.command()
 @_CONFIG
-@_vault_options
+@_at_a_vault
 @click.option(
     "--blobs",
     "mode",
@@ -97,10 +118,7 @@ def key() -> None:
 @_JSON
 def create(
     directory: Path | None,
-    vault: str,
-    key_file: Path,
-    s3_endpoint: str | None,
-    s3_region: str | None,
+    place: _Place,
     **wanted: object,
 ) -> None:
     """Make a backup while the registry serves: database, blobs and configuration.
@@ -109,7 +127,6 @@ def create(
     """
     configure_logging()
     configuration = load(directory or configuration_directory())
-    place = _Place(vault, key_file, s3_endpoint, s3_region)
     summary, pruned = asyncio.run(_create(configuration, place, wanted))
     if wanted["as_json"]:
         click.echo(json.dumps(summary.to_json() | {"pruned": pruned.backups if pruned else []}))
@@ -122,15 +139,13 @@ def create(
 
 
 @backup.command(name="list")
-@_vault_options
+@_at_a_vault
 @_JSON
-def list_backups(
-    vault: str, key_file: Path, s3_endpoint: str | None, s3_region: str | None, *, as_json: bool
-) -> None:
+def list_backups(*, place: _Place, as_json: bool) -> None:
     """List the backups that are whole, the oldest first."""
 
     async def listed() -> "list[Summary]":
-        async with _opened(_Place(vault, key_file, s3_endpoint, s3_region)) as catalog:
+        async with _opened(place) as catalog:
             return await catalog.summaries()
 
     found = asyncio.run(listed())
@@ -145,15 +160,13 @@ def list_backups(
 
 @backup.command()
 @_BACKUP_ID
-@_vault_options
-def verify(
-    backup_id: str, vault: str, key_file: Path, s3_endpoint: str | None, s3_region: str | None
-) -> None:
+@_at_a_vault
+def verify(*, backup_id: str, place: _Place) -> None:
     """Read all that a backup consists of, and compare every digest."""
     configure_logging()
 
     async def verified() -> "Summary":
-        async with _opened(_Place(vault, key_file, s3_endpoint, s3_region)) as catalog:
+        async with _opened(place) as catalog:
             return await catalog.verify(backup_id)
 
     summary = asyncio.run(verified())
@@ -161,16 +174,14 @@ def verify(
 
 
 @backup.command()
-@_vault_options
+@_at_a_vault
 @click.option("--keep", required=True, type=click.IntRange(min=1), help="How many stay.")
-def prune(
-    vault: str, key_file: Path, s3_endpoint: str | None, s3_region: str | None, *, keep: int
-) -> None:
+def prune(*, place: _Place, keep: int) -> None:
     """Remove all but the newest backups, and what belongs to none. Not while one is made."""
     configure_logging()
 
     async def pruned() -> "Pruned":
-        async with _opened(_Place(vault, key_file, s3_endpoint, s3_region)) as catalog:
+        async with _opened(place) as catalog:
             return await catalog.prune(keep=keep)
 
     click.echo(_pruned(asyncio.run(pruned())))
@@ -179,7 +190,7 @@ def prune(
 @backup.command()
 @_BACKUP_ID
 @_CONFIG
-@_vault_options
+@_at_a_vault
 @click.option(
     "--data",
     type=_DIRECTORY,
@@ -195,10 +206,7 @@ def prune(
 def restore(
     backup_id: str,
     directory: Path | None,
-    vault: str,
-    key_file: Path,
-    s3_endpoint: str | None,
-    s3_region: str | None,
+    place: _Place,
     **wanted: object,
 ) -> None:
     """Restore a backup into an empty database and a storage.
@@ -211,7 +219,6 @@ def restore(
     data = wanted["data"]
     if directory is not None and data is not None:
         raise click.UsageError("--config and --data exclude each other")
-    place = _Place(vault, key_file, s3_endpoint, s3_region)
     patience = float(str(wanted["patience"]))
     if isinstance(data, Path):
         done = asyncio.run(_restore_standalone(data.absolute(), place, backup_id))
@@ -229,17 +236,14 @@ def restore(
 
 @backup.command()
 @_BACKUP_ID
-@_vault_options
+@_at_a_vault
 @click.option(
     "--attached", default="config", show_default=True, help="Which of the attached directories."
 )
 @click.option("--into", required=True, type=_DIRECTORY, help="Where the files are written.")
 def configuration(
     backup_id: str,
-    vault: str,
-    key_file: Path,
-    s3_endpoint: str | None,
-    s3_region: str | None,
+    place: _Place,
     **wanted: object,
 ) -> None:
     """Write out the configuration that a backup holds, keys and all."""
@@ -248,7 +252,7 @@ def configuration(
     into, attached = Path(str(wanted["into"])), str(wanted["attached"])
 
     async def written() -> list[Path]:
-        async with _opened(_Place(vault, key_file, s3_endpoint, s3_region)) as catalog:
+        async with _opened(place) as catalog:
             summary = await catalog.summary(backup_id)
             return write_files(await catalog.attachments(summary.id), into, among=[attached])
 
@@ -258,30 +262,26 @@ def configuration(
 
 @backup.command(name="hand-over", hidden=True)
 @_BACKUP_ID
-@_vault_options
+@_at_a_vault
 @click.option("--to", "url", required=True, help="Where the operator takes Secrets.")
 @click.option("--namespace", required=True)
 @click.option("--restore", "restoration", required=True)
 @click.option("--token-file", required=True, type=_FILE)
 def hand_over(
     backup_id: str,
-    vault: str,
-    key_file: Path,
-    s3_endpoint: str | None,
-    s3_region: str | None,
+    place: _Place,
     **wanted: object,
 ) -> None:
     """Bring the Secrets of a backup to the operator: what the Job of a restoration runs."""
     configure_logging()
     token = Path(str(wanted["token_file"])).read_text().strip()
-    place = _Place(vault, key_file, s3_endpoint, s3_region)
     given = {"namespace": wanted["namespace"], "restore": wanted["restoration"]}
     made = asyncio.run(_hand_over(place, backup_id, url=str(wanted["url"]), token=token, **given))
     click.echo(f"the Secrets of backup {made} are with the operator")
 
 
 async def _hand_over(
-    place: "_Place", backup_id: str, *, url: str, token: str, **given: object
+    place: _Place, backup_id: str, *, url: str, token: str, **given: object
 ) -> str:
     from hatoba.kernel.errors import Unavailable
     from hatoba.net.http import HttpClient, open_session
@@ -305,23 +305,13 @@ async def _hand_over(
     return summary.id
 
 
-class _Place:
-    """A vault and its key, as the options name them."""
-
-    def __init__(
-        self, vault: str, key_file: Path, endpoint: str | None, region: str | None
-    ) -> None:
-        self.vault, self.key_file = vault, key_file
-        self.endpoint, self.region = endpoint, region
-
-
 @asynccontextmanager
 async def _opened(place: _Place) -> "AsyncIterator[Catalog]":
     from hatoba.kernel.clock import SystemClock
     from hatoba.registry.backup.catalog import Catalog
     from hatoba.registry.backup.opening import VaultAddress, open_vault, read_key
 
-    address = VaultAddress(text=place.vault, endpoint=place.endpoint, region=place.region)
+    address = VaultAddress(text=place.vault, endpoint=place.s3_endpoint, region=place.s3_region)
     found = read_key(place.key_file)
     async with open_vault(address, environment=environment()) as vault:
         yield Catalog(vault=vault, key=found, clock=SystemClock())
@@ -417,7 +407,9 @@ async def _restore_standalone(data: Path, place: _Place, backup_id: str) -> "Res
         summary = await catalog.summary(backup_id)
         files = await catalog.attachments(summary.id)
     prefix = f"{CONFIGURATION}/"
-    given = {name.removeprefix(prefix): one for name, one in files.items() if prefix in name}
+    given = {
+        name.removeprefix(prefix): one for name, one in files.items() if name.startswith(prefix)
+    }
     return await _restore(moved_here(data, given), place, summary.id, patience=0)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx2
 import msgspec
+import structlog
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.models import User
@@ -42,6 +43,8 @@ from hatoba.kernel.errors import (
 )
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+
+log = structlog.get_logger()
 
 ALL_NAMESPACES: Final = "*"
 REQUESTS: Final = Counter(
@@ -179,13 +182,14 @@ class Cluster:
         """Tell whether a metrics adapter knows this metric of some pod of the namespace.
 
         API: custom.metrics.k8s.io/v1beta1, `namespaces/NS/pods/*/METRIC`. An adapter that is not
-        there, or fails, measures nothing.
+        there measures nothing; one that fails is told of, and measures nothing either.
         """
         try:
-            found = await self.get("MetricValueList", f"*/{metric}", namespace=namespace)
-        except HatobaError:
+            found = await self.find("MetricValueList", f"*/{metric}", namespace=namespace)
+        except HatobaError as error:
+            log.warning("metric not read", metric=metric, error=error.message)
             return False
-        return bool(found.get("items"))
+        return found is not None and bool(found.get("items"))
 
     async def log(
         self, pod: str, container: str, *, namespace: str, lines: int

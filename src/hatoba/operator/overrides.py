@@ -12,9 +12,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hatoba.kernel import quantities
 from hatoba.kernel.errors import InvalidInput
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import names, quantities
+from hatoba.operator import names
 from hatoba.operator.types import ComponentOverrides
 
 _PODS: Final = frozenset({"quay", "clair", "mirror", "postgres", "redis", "clairpostgres"})

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from hatoba.operator import quantities
+from hatoba.kernel import quantities
 
 _NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY: Final = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}")

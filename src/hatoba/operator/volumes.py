@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
+from hatoba.kernel.quantities import amount
 from hatoba.operator import names
 from hatoba.operator.landscape import StorageClass, Volume
 from hatoba.operator.model import DATA_STORE, Owned, Reason, RolloutBlocked
 from hatoba.operator.overrides import NOTHING, Overrides
-from hatoba.operator.quantities import amount
 
 DEFAULT_SIZE: Final = "50Gi"
 SCRATCH_SIZE: Final = "20Gi"

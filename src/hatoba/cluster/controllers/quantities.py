@@ -1,30 +1,9 @@
 """Kubernetes quantities: `500m`, `1Gi`, `2e3`, as exact numbers."""
 
-import re
-from decimal import Decimal, InvalidOperation
-from typing import Final
+from decimal import Decimal
 
 from hatoba.kernel.errors import InvalidInput
-
-_SUFFIXES: Final = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "": Decimal(1),
-    "k": Decimal(10) ** 3,
-    "M": Decimal(10) ** 6,
-    "G": Decimal(10) ** 9,
-    "T": Decimal(10) ** 12,
-    "P": Decimal(10) ** 15,
-    "E": Decimal(10) ** 18,
-    "Ki": Decimal(2) ** 10,
-    "Mi": Decimal(2) ** 20,
-    "Gi": Decimal(2) ** 30,
-    "Ti": Decimal(2) ** 40,
-    "Pi": Decimal(2) ** 50,
-    "Ei": Decimal(2) ** 60,
-}
-_SHAPE: Final = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(n|u|m|k|[MGTPE]|[KMGTPE]i|)")
+from hatoba.kernel.quantities import amount
 
 
 class MalformedQuantity(InvalidInput):
@@ -37,12 +16,9 @@ def parse(text: str | float) -> Decimal:
     Raises:
         MalformedQuantity: for any other text.
     """
-    match = _SHAPE.fullmatch(str(text).strip())
-    if match is None:
-        raise MalformedQuantity(f"{text!r} is no quantity")
     try:
-        return Decimal(match[1]) * _SUFFIXES[match[2]]
-    except InvalidOperation as error:
+        return amount(str(text).strip())
+    except ValueError as error:
         raise MalformedQuantity(f"{text!r} is no quantity") from error
 
 

@@ -23,7 +23,7 @@ _SUFFIXES: Final = {
 }
 
 
-def amount(quantity: str | int) -> Decimal:
+def amount(quantity: str | float) -> Decimal:
     """Return the number that a quantity stands for.
 
     Raises:
