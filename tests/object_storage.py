@@ -51,6 +51,18 @@ def parameters(storage: ObjectStorage, bucket: str, **more: object) -> dict[str,
     }
 
 
+def google_parameters(port: int, bucket: str, **more: object) -> dict[str, object]:
+    """The parameters of GoogleCloudStorage, at a server of ours."""
+    return {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+        "bucket_name": bucket,
+        "storage_path": "/datastorage/registry",
+        **more,
+    }
+
+
 def bucket_location(driver: str, given: dict[str, object]) -> BucketLocation:
     location = parse_location("a", [driver, given])
     assert isinstance(location, BucketLocation)

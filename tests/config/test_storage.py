@@ -54,6 +54,14 @@ def test_cloudfront_is_a_bucket_with_something_in_front():
     assert found.cloudfront.domain == "d1.cloudfront.net"
 
 
+def test_google_is_a_bucket_that_joins_nothing():
+    given = {"access_key": "k", "secret_key": "s3cr3t", "bucket_name": "b", "boto_timeout": 9}
+    found = parse_location("a", ["GoogleCloudStorage", given])
+    assert isinstance(found, BucketLocation)
+    assert (found.endpoint_url, found.region) == ("https://storage.googleapis.com", "auto")
+    assert (found.joins, found.options.read_timeout_seconds) == (False, 9)
+
+
 def test_a_directory():
     assert parse_location("a", ["LocalStorage", {"storage_path": "x"}]) == DirectoryLocation(
         path="x"
@@ -106,10 +114,10 @@ def test_a_directory():
             "is not valid for a: minimum_chunk_size_mb: input should be greater than or equal to 5",
         ),
         (
-            ["SwiftStorage", {}],
+            ["MultiCDNStorage", {}],
             (
-                "names the driver 'SwiftStorage' for a; this release has CloudFrontedS3Storage, "
-                "IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
+                "names the driver 'MultiCDNStorage' for a; this release has CloudFrontedS3Storage, "
+                "GoogleCloudStorage, IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
             ),
         ),
     ],

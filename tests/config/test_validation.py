@@ -39,7 +39,7 @@ def test_an_empty_config_is_valid():
         ("DEFAULT_TAG_EXPIRATION", "2x", "2w"),
         ("MAXIMUM_LAYER_SIZE", "20T", "20G"),
         ("DB_URI", "mysql://a", "postgresql://"),
-        ("DISTRIBUTED_STORAGE_CONFIG", {"a": ["SwiftStorage", {}]}, "LocalStorage"),
+        ("DISTRIBUTED_STORAGE_CONFIG", {"a": ["MultiCDNStorage", {}]}, "LocalStorage"),
         ("DISTRIBUTED_STORAGE_PREFERENCE", ["elsewhere"], "not configured"),
         ("USER_EVENTS_REDIS", {"host": "redis", "port": 70000}, "65535"),
         ("FEATURE_SECURITY_SCANNER", True, "SECURITY_SCANNER"),

@@ -96,7 +96,7 @@ async def test_a_secret_of_before_is_kept_while_a_pod_may_still_read_it(world):
     assert len([n for n in await world.names(SECRETS) if "quay-config-secret" in n]) == 1
 
 
-@pytest.mark.parametrize("driver", ["GoogleCloudStorage", "AzureStorage", "SwiftStorage"])
+@pytest.mark.parametrize("driver", ["STSS3Storage", "MultiCDNStorage", "CloudFlareStorage"])
 def test_a_storage_without_driver_is_refused_by_its_field(driver):
     storage = {
         "DISTRIBUTED_STORAGE_CONFIG": {"here": [driver, {"storage_path": "/x"}]},

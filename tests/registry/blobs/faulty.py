@@ -3,7 +3,7 @@
 import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,6 +13,13 @@ from aiohttp import web
 from yarl import URL
 
 Kind = Literal["refuse", "garbage", "hang", "reset", "lose answer", "cut", "hidden error"]
+_STATUSES = {
+    "AccessDenied": 403,
+    "InvalidArgument": 400,
+    "NoSuchUpload": 404,
+    "NotImplemented": 501,
+    "SignatureDoesNotMatch": 403,
+}
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
 
 
@@ -36,7 +43,7 @@ def _hang_up(request: web.Request) -> None:
 def _refusal(fault: Fault) -> web.Response:
     if fault.kind == "garbage":
         return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
-    status = {"AccessDenied": 403, "NoSuchUpload": 404, "NotImplemented": 501}.get(fault.code, 503)
+    status = _STATUSES.get(fault.code, 503)
     text = _ERROR.format(code=fault.code)
     return web.Response(status=status, text=text, content_type="text/xml")
 
@@ -54,6 +61,8 @@ class FaultyStorage:
     """Names of all headers that came."""
     last: dict[str, str] = field(default_factory=dict)
     """The headers that came last."""
+    refuses: Callable[[web.Request], str | None] | None = None
+    """Returns the code of the error that a request is answered with for good."""
 
     def count(self, method: str, part: str = "") -> int:
         return sum(line.startswith(method + " ") and part in line for line in self.seen)
@@ -63,6 +72,8 @@ class FaultyStorage:
         self.headers |= set(request.headers)
         self.last = dict(request.headers)
         body = await request.read()
+        if self.refuses is not None and (code := self.refuses(request)):
+            return _refusal(Fault(kind="refuse", code=code))
         fault = self._fault(request)
         if fault is None:
             return await self._forward(request, body)

@@ -9,8 +9,10 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
-from tests.object_storage import bucket_location
+from tests.object_storage import bucket_location, google_parameters
 from tests.object_storage import parameters as storage_parameters
+from tests.registry.blobs import google
+from tests.registry.blobs.faulty import faulty
 from tests.suites import blobs as suite
 
 from hatoba.kernel.clock import SystemClock
@@ -41,6 +43,17 @@ async def bucket_driver(given, tmp_path):
         yield driver
 
 
+@asynccontextmanager
+async def google_driver(storage, tmp_path):
+    async with faulty(storage.url) as proxy:
+        proxy.refuses = google.refusal
+        given = google_parameters(proxy.port, storage.new_bucket())
+        async with open_bucket(
+            bucket_location("GoogleCloudStorage", given), directory=tmp_path
+        ) as d:
+            yield d
+
+
 def another_storage(url: str) -> dict[str, object]:
     parts = urlsplit(url)
     return {
@@ -59,6 +72,7 @@ def another_storage(url: str) -> dict[str, object]:
         "filesystem",
         "memory",
         "layered",
+        "google",
         *ACCENTS,
         *(f"another {accent}" for accent in ACCENTS if ANOTHER),
     ]
@@ -71,6 +85,10 @@ async def driver(request, tmp_path):
             yield MemoryBlobs()
         case "layered":
             yield LayeredBlobs([FilesystemBlobs(tmp_path), MemoryBlobs()])
+        case "google":
+            storage = request.getfixturevalue("object_storage")
+            async with google_driver(storage, tmp_path) as opened:
+                yield opened
         case accent if accent in ACCENTS:
             storage = request.getfixturevalue("object_storage")
             given = storage_parameters(storage, storage.new_bucket(), **ACCENTS[accent])

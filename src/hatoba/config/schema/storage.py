@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import override
 
 SMALLEST_PART_MB: Final = 5
@@ -53,6 +60,8 @@ class BucketLocation:
     secret_key: str | None = field(default=None, repr=False)
     options: "BucketOptions"
     cloudfront: CloudFront | None = None
+    joins: bool = True
+    """Whether the storage copies ranges of objects into parts of another one."""
 
 
 Location = DirectoryLocation | BucketLocation
@@ -192,8 +201,42 @@ class RadosGWStorage(BucketOptions):
         )
 
 
+class GoogleCloudStorage(BucketOptions):
+    """Google Cloud Storage by its XML API, with the HMAC key of a service account.
+
+    Cloud Storage documentation, "XML API overview" and "Interoperability with other storage
+    providers". It has no copy into a part, and takes `auto` as the region of a signature.
+    """
+
+    access_key: Text
+    secret_key: Text = Field(repr=False)
+    bucket_name: Text
+    endpoint_url: Url = "https://storage.googleapis.com"
+    boto_timeout: float | None = Field(default=None, gt=0, le=600)
+    """Quay's name for the longest silence of the storage; wins over `read_timeout_seconds`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _timeout_of_quay(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("boto_timeout") is not None:
+            return {**value, "read_timeout_seconds": value["boto_timeout"]}
+        return value
+
+    @override
+    def location(self) -> BucketLocation:
+        return self._bucket(
+            bucket=self.bucket_name,
+            endpoint_url=self.endpoint_url,
+            region="auto",
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            joins=False,
+        )
+
+
 DRIVERS: Final[Mapping[str, type[_Parameters]]] = {
     "CloudFrontedS3Storage": CloudFrontedS3Storage,
+    "GoogleCloudStorage": GoogleCloudStorage,
     "IBMCloudStorage": RadosGWStorage,
     "LocalStorage": LocalStorage,
     "RHOCSStorage": RadosGWStorage,

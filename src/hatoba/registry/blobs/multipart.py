@@ -1,11 +1,10 @@
 """An object written in parts, one behind the other, in constant memory.
 
-`s3_upload` writes pieces of an upload and finished blobs with it. Nobody sees the object before
+`pieces` writes pieces of an upload and finished blobs with it. Nobody sees the object before
 `complete`. One part is on its way while the next one fills.
 """
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -121,7 +120,7 @@ class Multipart:
             await self.bucket.complete_multipart(self.key, self.upload_id, self.parts)
         except ObjectMissing as error:
             # An earlier attempt may have done it, and its answer may have been lost.
-            if not await self._is_complete():
+            if not await self.bucket.is_joined(self.key, self.upload_id, self.parts):
                 raise UploadMissing("the upload was cancelled meanwhile") from error
 
     async def abort(self) -> None:
@@ -142,20 +141,6 @@ class Multipart:
                 self.parts.append(await task)
             finally:
                 task.cancel()
-
-    async def _is_complete(self) -> bool:
-        """Tell whether the object is the one that these parts make.
-
-        Amazon S3 API Reference, "CompleteMultipartUpload": the tag of the whole is the MD5 of the
-        parts' MD5s, and their number. Where a storage counts otherwise the answer is no.
-        """
-        try:
-            joined = b"".join(bytes.fromhex(part.etag.strip('"')) for part in self.parts)
-            found = await self.bucket.etag(self.key)
-        except (ValueError, ObjectMissing):
-            return False
-        digest = hashlib.md5(joined, usedforsecurity=False).hexdigest()
-        return found == f"{digest}-{len(self.parts)}"
 
     @staticmethod
     def _check(parts: int) -> None:

@@ -26,9 +26,10 @@ from hatoba.config.loader import extra_authorities
 from hatoba.config.schema.storage import BucketLocation, CloudFront
 from hatoba.kernel.clock import Clock, SystemClock
 from hatoba.kernel.errors import InvalidInput
-from hatoba.registry.blobs.bucket import Bucket, Sleep
-from hatoba.registry.blobs.s3 import S3Blobs, SignUrl
-from hatoba.registry.blobs.s3_upload import S3Layout
+from hatoba.registry.blobs.bucket import Bucket, Patience, Sleep
+from hatoba.registry.blobs.bucket_blobs import BucketBlobs, SignUrl
+from hatoba.registry.blobs.pieces import Layout
+from hatoba.registry.blobs.s3_bucket import S3Bucket
 
 DEFAULT_REGION: Final = "us-east-1"
 """What storages that know no regions expect in a signature."""
@@ -45,7 +46,7 @@ async def open_bucket(
     directory: Path,
     sends_clients_there: bool = True,
     sleep: Sleep = asyncio.sleep,
-) -> AsyncIterator[S3Blobs]:
+) -> AsyncIterator[BucketBlobs]:
     """Open a bucket; nothing is asked of it yet.
 
     Args:
@@ -66,13 +67,18 @@ async def open_bucket(
         sign_url = None
         if sends_clients_there:
             sign_url = await _signer(stack, location, client=client, directory=directory)
-        yield S3Blobs(
-            Bucket(client, name=location.bucket, attempts=options.attempts, sleep=sleep),
-            layout=S3Layout(
+        yield BucketBlobs(
+            S3Bucket(
+                client,
+                name=location.bucket,
+                patience=Patience(attempts=options.attempts, sleep=sleep),
+            ),
+            layout=Layout(
                 prefix=f"{location.prefix}/" if location.prefix else "",
                 part_bytes=options.minimum_chunk_size_mb << 20,
                 copy_bytes=options.maximum_chunk_size_mb << 20,
                 copies=options.server_side_assembly,
+                joins=options.server_side_assembly and location.joins,
             ),
             sign_url=sign_url,
         )
@@ -85,7 +91,8 @@ async def open_plain_bucket(location: BucketLocation) -> AsyncIterator[Bucket]:
         trust = _trust(stack, location, directory=Path("/"))
         made = _client(location, endpoint=location.endpoint_url, trust=trust)
         client = await stack.enter_async_context(made)
-        yield Bucket(client, name=location.bucket, attempts=location.options.attempts)
+        patience = Patience(attempts=location.options.attempts)
+        yield S3Bucket(client, name=location.bucket, patience=patience)
 
 
 @cache

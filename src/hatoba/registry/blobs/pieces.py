@@ -2,7 +2,7 @@
 
 Each request leaves one object behind, a *piece*, and the upload is the list of its pieces, which
 the caller keeps. So nothing that was acknowledged is ever written to again, and two processes
-that go on with the same upload do not touch each other's bytes. S3 joins objects that have at
+that go on with the same upload do not touch each other's bytes. Storages join objects that have at
 least 5 MiB; a last piece that is smaller is taken into the next one. Why: docs/adr/0007.
 """
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class S3Layout:
+class Layout:
     """Where things lie in a bucket, and in what sizes they are written."""
 
     prefix: str
@@ -35,6 +35,8 @@ class S3Layout:
     copy_bytes: int
     copies: bool = True
     """Whether the storage copies by itself."""
+    joins: bool = True
+    """Whether it also copies ranges of objects into parts of another one."""
 
     def blob_key(self, digest: Digest) -> str:
         """Return where the bytes of a digest lie, as in Quay."""
@@ -57,10 +59,10 @@ class Piece:
     size: int
 
 
-class S3Writer(UploadWriter):
+class PieceWriter(UploadWriter):
     """Writes one request's piece; joins all of them in the end."""
 
-    def __init__(self, bucket: Bucket, *, layout: S3Layout, upload: str) -> None:
+    def __init__(self, bucket: Bucket, *, layout: Layout, upload: str) -> None:
         self._bucket = bucket
         self._layout = layout
         self._prefix = layout.uploads_prefix(upload)
@@ -109,11 +111,14 @@ class S3Writer(UploadWriter):
 
     @override
     async def prepare(self, digest: Digest) -> None:
+        if self._layout.copies and not self._layout.joins:
+            await self._gather()
+            return
         await self._seal()
         if not self._pieces or self._is_one_small_piece():
             return
         self._whole = await Multipart.begin(self._bucket, self._layout.blob_key(digest))
-        if self._layout.copies:
+        if self._layout.joins:
             await self._copy_pieces(self._whole)
         else:
             await self._rewrite_pieces(self._whole)
@@ -128,8 +133,8 @@ class S3Writer(UploadWriter):
         if self._whole is not None:
             await self._whole.complete()
             self._whole = None
-        elif self._pieces and self._layout.copies:
-            await self._copy_small(key)
+        elif self._layout.copies and self._is_one_piece():
+            await self._copy_piece(key)
         else:
             await self._bucket.put(key, b"".join([data async for data in self.read()]))
         self._is_committed = True
@@ -162,6 +167,26 @@ class S3Writer(UploadWriter):
             await whole.copy(self._ranges())
         except ObjectMissing as error:
             raise UploadMissing("bytes of the upload are gone") from error
+
+    async def _gather(self) -> None:
+        """Make everything one piece, for a storage that copies objects and joins none.
+
+        So a blob appears by one copy, which two pushes of the same digest do not disturb.
+        """
+        if self._open is not None and not self._pieces and self._buffer:
+            await self._open.send(self._take())
+        await self._seal()
+        size = sum(piece.size for piece in self._pieces) + len(self._buffer)
+        if self._is_one_piece() or size <= self._layout.part_bytes:
+            return
+        self._whole = whole = await Multipart.begin(self._bucket, self._prefix + self._new_name())
+        await self._rewrite_pieces(whole)
+        if self._buffer:
+            await whole.send(self._take())
+        await whole.complete()
+        self._whole = None
+        self._dropped += [piece.name for piece in self._pieces]
+        self._pieces = [Piece(name=whole.key.removeprefix(self._prefix), size=whole.size)]
 
     async def _rewrite_pieces(self, whole: Multipart) -> None:
         rest = self._take()
@@ -220,18 +245,17 @@ class S3Writer(UploadWriter):
         except ObjectMissing as error:
             raise UploadMissing("bytes of the upload are gone") from error
 
-    async def _copy_small(self, key: str) -> None:
+    async def _copy_piece(self, key: str) -> None:
         try:
             await self._bucket.copy(self._prefix + self._pieces[0].name, key)
         except ObjectMissing as error:
             raise UploadMissing("bytes of the upload are gone") from error
 
+    def _is_one_piece(self) -> bool:
+        return len(self._pieces) == 1 and not self._buffer
+
     def _is_one_small_piece(self) -> bool:
-        return (
-            len(self._pieces) == 1
-            and not self._buffer
-            and self._pieces[0].size <= self._layout.part_bytes
-        )
+        return self._is_one_piece() and self._pieces[0].size <= self._layout.part_bytes
 
     def _ranges(self) -> list[Range]:
         """Return what to copy: no part is smaller than S3 allows, but the very last."""

@@ -1,7 +1,7 @@
 """Blobs as objects of a bucket, under the keys that Quay gives them.
 
-Any storage that speaks S3. Clients fetch blobs from it themselves, by URLs that are signed for a
-short while; uploads pass through here, since no digest is believed that was not counted by us.
+Any storage of `bucket`'s kinds. Clients fetch blobs from it themselves, by URLs that are signed for
+a short while; uploads pass through here, since no digest is believed that was not counted by us.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ from hatoba.registry.blobs.driver import (
     UploadWriter,
 )
 from hatoba.registry.blobs.multipart import Multipart, split
-from hatoba.registry.blobs.s3_upload import S3Layout, S3Writer
+from hatoba.registry.blobs.pieces import Layout, PieceWriter
 
 _PROBE: Final = b"verify"
 
@@ -33,7 +33,7 @@ SignUrl = Callable[[str], Awaitable[str]]
 """Makes a URL of a key."""
 
 
-class S3Reader(BlobReader):
+class BucketReader(BlobReader):
     """An object whose length is known."""
 
     def __init__(self, bucket: Bucket, key: str, size: int) -> None:
@@ -55,10 +55,10 @@ class S3Reader(BlobReader):
             raise StorageUnavailable("a blob went away while it was read") from error
 
 
-class S3Blobs(BlobDriver):
-    """The drivers `S3Storage`, `RadosGWStorage`, `RHOCSStorage` and their like."""
+class BucketBlobs(BlobDriver):
+    """The drivers of all object storages: what lies where, and in which order it comes and goes."""
 
-    def __init__(self, bucket: Bucket, *, layout: S3Layout, sign_url: SignUrl | None) -> None:
+    def __init__(self, bucket: Bucket, *, layout: Layout, sign_url: SignUrl | None) -> None:
         self._bucket = bucket
         self._layout = layout
         self._sign_url = sign_url
@@ -71,7 +71,7 @@ class S3Blobs(BlobDriver):
         if upload in self._busy:
             raise UploadBusy("another request is writing to this upload")
         self._busy.add(upload)
-        writer = S3Writer(self._bucket, layout=self._layout, upload=upload)
+        writer = PieceWriter(self._bucket, layout=self._layout, upload=upload)
         is_done = False
         try:
             yield writer
@@ -116,7 +116,7 @@ class S3Blobs(BlobDriver):
     @asynccontextmanager
     async def open(self, digest: Digest) -> AsyncIterator[BlobReader]:
         found = await self.stat(digest)
-        yield S3Reader(self._bucket, self._layout.blob_key(digest), found.size)
+        yield BucketReader(self._bucket, self._layout.blob_key(digest), found.size)
 
     @override
     async def list_blobs(self, *, after: Digest | None = None) -> AsyncIterator[BlobStat]:
@@ -168,7 +168,7 @@ class S3Blobs(BlobDriver):
     async def _transfer(self, source: str, target: str, *, size: int) -> None:
         """Copy an object of any size, by the storage itself if it can."""
         layout = self._layout
-        if layout.copies and size <= layout.copy_bytes:
+        if layout.copies and (size <= layout.copy_bytes or not layout.joins):
             await self._bucket.copy(source, target)
             return
         if size <= layout.part_bytes:
@@ -177,7 +177,7 @@ class S3Blobs(BlobDriver):
             return
         whole = await Multipart.begin(self._bucket, target)
         try:
-            if layout.copies:
+            if layout.joins:
                 await whole.copy(split(source, size=size, step=layout.copy_bytes))
             else:
                 for part in split(source, size=size, step=layout.part_bytes):
