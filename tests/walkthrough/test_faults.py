@@ -6,9 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.walkthrough.embedded import NAMESPACE, REGISTRY, Failed
+from tests.walkthrough.embedded import NAMESPACE, REGISTRY
 from tests.walkthrough.images import Layout, random_files
 from tests.walkthrough.story import PASSWORD, USER
+from tests.walkthrough.watching import conditions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -35,20 +36,25 @@ def pull_is_byte_for_byte(registry, image, directory: Path) -> bool:
     return len(list(directory.iterdir())) >= 5
 
 
-def pull_is_byte_for_byte_unless_refused(registry, image, directory: Path) -> bool:
-    """Pull an image; False while the registry asks for patience.
+def available(home) -> dict:
+    return conditions(home.get("quayregistry", REGISTRY))["Available"]
 
-    A database listens, which is all that its probe asks for, a second or two before it has
-    recovered from a crash.
+
+def hold_recovery(home) -> Path:
+    """Make the database wait at its next start, recovering, until the returned file is there.
+
+    Recovery asks for what follows in an archive, and does not go on before it is answered.
     """
-    try:
-        whole = pull_is_byte_for_byte(registry, image, directory)
-    except Failed as failed:
-        if "503" not in str(failed):
-            raise
-        return False
-    assert whole
-    return True
+    volume = home.get("pvc", f"{REGISTRY}-quay-database")["spec"]["volumeName"]
+    shown = json.loads(home.kubectl("get", "pv", volume, "-o", "json"))
+    data = Path(shown["spec"]["hostPath"]["path"]) / "userdata"
+    gate = data / "gate"
+    (data / "recovery.signal").touch(mode=0o666)
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(
+            f"restore_command = 'touch {data}/asked; until test -e {gate}; do sleep 0.1; done; false'\n"
+        )
+    return gate
 
 
 def running_pods(home) -> dict[str, dict]:
@@ -89,10 +95,29 @@ def test_a_killed_pod_comes_back(registry, image, family, tmp_path):
 
     home.until(healed, what=f"{name} restarted and ready", timeout=120)
     home.available()
-    home.until(
-        lambda: pull_is_byte_for_byte_unless_refused(registry, image, tmp_path / "pulled"),
-        what="images pulled as before", timeout=60,
+    assert pull_is_byte_for_byte(registry, image, tmp_path / "pulled")
+
+
+def test_a_database_that_recovers_is_not_available_before_it_answers(registry, image, tmp_path):
+    home = registry.home
+    name, pod = next(
+        (name, pod) for name, pod in running_pods(home).items()
+        if f"{REGISTRY}-quay-database-" in name
     )  # fmt: skip
+    gate = hold_recovery(home)
+    try:
+        kill(home, name)
+        home.until(gate.with_name("asked").exists, what="a recovery that waits")
+        home.until(
+            lambda: available(home)["status"] == "False",
+            what="Available=False while the database recovers", timeout=60,
+        )  # fmt: skip
+        assert not running_pods(home)[name]["status"]["containerStatuses"][0]["ready"]
+    finally:
+        gate.touch(mode=0o666)
+    home.available()
+    assert pull_is_byte_for_byte(registry, image, tmp_path / "pulled")
+    assert restarts(running_pods(home)[name]) == restarts(pod) + 1
 
 
 def test_a_killed_operator_comes_back_and_works(registry, image):

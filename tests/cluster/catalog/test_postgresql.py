@@ -15,11 +15,12 @@ import asyncpg
 import pytest
 
 from hatoba.cluster.catalog.identity import pod_user
-from hatoba.cluster.catalog.images import ImageUnknown
+from hatoba.cluster.catalog.images import ImageUnknown, Situation
 from hatoba.cluster.catalog.postgresql import Contract, forget_dead_server, literal, quoted
-from hatoba.cluster.catalog.programs import find_program
+from hatoba.cluster.catalog.programs import find_program, standard_catalog
 from hatoba.cluster.kubelet.names import ServiceNames, WrapperMissing
 from hatoba.kernel.errors import InvalidInput
+from hatoba.operator.components.postgres import ACCEPTS_CONNECTIONS, ADDRESS_VARIABLE
 
 SETTINGS = {
     "POSTGRESQL_USER": "quay",
@@ -120,6 +121,20 @@ class Launcher:
         finally:
             await connection.close()
 
+    def is_ready(self) -> bool:
+        """Ask as the operator's pods are asked."""
+        image = standard_catalog().find("quay.io/sclorg/postgresql-15-c9s:latest")
+        variables = image.variables(Situation(root=self.directory, address=self.address))
+        asked = subprocess.run(
+            ["sh", "-c", ACCEPTS_CONNECTIONS],
+            env={**variables, **SETTINGS, ADDRESS_VARIABLE: self.address},
+            check=False,
+            timeout=SECONDS,
+        )
+        # What else it can say is that it could not even ask.
+        assert asked.returncode in {0, 1, 2}
+        return asked.returncode == 0
+
     async def _connect(self, **arguments):
         """Connect; a server that was killed recovers first and says so."""
         for _ in range(100):
@@ -185,6 +200,38 @@ async def test_a_launcher_killed_while_making_the_database_starts_over(launcher)
     launcher.wait()
     assert await launcher.ask("select 1") == 1
     assert not list(data.glob("making-*"))
+
+
+@pytest.mark.postgres
+@pytest.mark.anyio
+async def test_a_server_that_recovers_listens_and_is_not_ready(launcher):
+    launcher.start()
+    launcher.wait()
+    await launcher.ask("select 1")
+    launcher.stop(signal.SIGKILL)
+    # Recovery asks for what follows in an archive, and does not go on before it is answered.
+    data = launcher.directory / "root" / "var/lib/pgsql/data/userdata"
+    gate, asked = data / "gate", data / "asked"
+    (data / "recovery.signal").touch(mode=0o666)
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(
+            f"restore_command = 'touch {asked}; until test -e {gate}; do sleep 0.05; done; false'\n"
+        )
+    launcher.start()
+    launcher.wait()
+    await _until(asked.exists)
+    launcher.wait()
+    assert not launcher.is_ready()
+    gate.touch()
+    await _until(launcher.is_ready)
+    assert await launcher.ask("select 1") == 1
+    launcher.stop()
+
+
+async def _until(condition):
+    async with asyncio.timeout(3 * SECONDS):
+        while not condition():  # noqa: ASYNC110 -- files and answers of other processes
+            await asyncio.sleep(0.05)
 
 
 def test_programs_are_where_they_are_expected():

@@ -18,7 +18,7 @@ from tests.cluster.kubelet.conftest import (
 
 from hatoba.cluster.kubelet.attempts import living
 from hatoba.cluster.node import LogRequest
-from hatoba.cluster.objects import CONFIG_MAPS, PODS, SECRETS
+from hatoba.cluster.objects import CONFIG_MAPS, EVENTS, PODS, SECRETS
 from hatoba.kernel.errors import InvalidInput, NotFound
 
 pytestmark = pytest.mark.anyio
@@ -159,6 +159,29 @@ async def test_readiness_follows_its_probe(node):
     await node.until("pod", is_ready)
     (flags / "ready").unlink()
     await node.until("pod", lambda status: is_running(status) and not is_ready(status))
+
+
+async def test_an_exec_probe_that_takes_too_long_is_killed_and_counts_as_a_failure(node):
+    question = {"command": ["sh", "-c", "echo $$ >> $0; exec sleep 1000", "/flags/asked"]}
+    probe = {"exec": question, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
+    await node.run_pod(
+        "pod",
+        {
+            **shell("exec sleep 100", livenessProbe=probe),
+            "volumeMounts": [{"name": "flags", "mountPath": "/flags"}],
+        },
+        volumes=[{"name": "flags", "emptyDir": {}}],
+    )
+    await node.until("pod", lambda status: restarts(status) >= 1)
+
+    async def told():
+        events = (await node.objects.list(EVENTS)).items
+        return {one["message"] for one in events if one["reason"] == "Unhealthy"}
+
+    await eventually(told)
+    assert await told() == {"Liveness probe failed: command timed out after 1s"}
+    asked = next(node.home.pods.glob("*/volumes/flags")) / "asked"
+    assert not is_alive(int(asked.read_text().split()[0]))
 
 
 async def test_a_startup_probe_holds_the_other_probes_back(node):

@@ -84,6 +84,8 @@ def _postgresql() -> Image:
     program = str(Path(find_program("postgres", package="postgresql")).resolve())
     return Image(
         entrypoint=lambda situation: _launcher("postgresql", situation, program),
+        # Probes find the server's own programs, and not Debian's Perl script around them.
+        variables=lambda _: {"PATH": f"{Path(program).parent}:/usr/local/bin:/usr/bin:/bin"},
         # Fast shutdown: PostgreSQL answers SIGTERM by waiting for its clients to leave.
         stop_signal="SIGINT",
         quick_signal="SIGINT",

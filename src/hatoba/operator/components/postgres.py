@@ -14,6 +14,15 @@ from hatoba.operator.model import Owned, RegistryPlan, Verdict
 DATABASE: Final = "quay-database"
 INIT: Final = "quay-postgres-init"
 GRACE_SECONDS: Final = 180
+ADDRESS_VARIABLE: Final = "HATOBA_POD_ADDRESS"
+ACCEPTS_CONNECTIONS: Final = (
+    f'exec pg_isready --quiet --host="${ADDRESS_VARIABLE}" --port=5432'
+    ' --username="$POSTGRESQL_USER" --dbname="$POSTGRESQL_DATABASE"'
+)
+"""Asks whether PostgreSQL lets somebody in, not just whether its port is open: that it is while a
+crash is being recovered from, or a database shuts down. Asked by the pod's address, since the image
+makes its databases with a server that only listens on a socket. There is no liveness or startup
+probe on purpose: either would kill a recovery that takes long, and begin it anew."""
 
 
 def database_pod(
@@ -46,9 +55,13 @@ def database_pod(
                     ),
                     {"name": "POSTGRESQL_SHARED_BUFFERS", "value": "256MB"},
                     {"name": "POSTGRESQL_MAX_CONNECTIONS", "value": str(connections)},
+                    {
+                        "name": ADDRESS_VARIABLE,
+                        "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}},
+                    },
                 ],
                 "readinessProbe": {
-                    "tcpSocket": {"port": 5432},
+                    "exec": {"command": ["sh", "-c", ACCEPTS_CONNECTIONS]},
                     "periodSeconds": 2,
                     "timeoutSeconds": 5,
                 },
