@@ -5,7 +5,7 @@ from hatoba.registry.db.migrate import migrate_registry
 from hatoba.registry.db.tables import METADATA
 from hatoba.registry.db.tables.contents import LOOKUPS
 from hatoba.sql.engine import open_database
-from hatoba.sql.migrations import applied_revision
+from hatoba.sql.revisions import applied_revision
 
 pytestmark = pytest.mark.anyio
 

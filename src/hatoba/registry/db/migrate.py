@@ -12,6 +12,7 @@ from hatoba.sql.engine import Database, DatabaseUnavailable
 from hatoba.sql.migrations import migrate, revisions_in
 
 RETRY_SECONDS: Final = 1.0
+REVISIONS: Final = Path(str(migrations.__file__)).parent
 
 log = structlog.get_logger()
 
@@ -38,13 +39,14 @@ async def migrate_when_ready(database: Database, *, patience_seconds: float) -> 
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def migrate_registry(database: Database) -> str:
-    """Create or complete the registry's tables; return the revision reached. Idempotent."""
-    directory = Path(str(migrations.__file__)).parent
-    return await migrate(database, directory=directory)
+async def migrate_registry(database: Database, *, target: str | None = None) -> str:
+    """Create or complete the registry's tables; return the revision reached. Idempotent.
+
+    Goes as far as `target`, else to what this version expects.
+    """
+    return await migrate(database, directory=REVISIONS, target=target)
 
 
-def known_revisions() -> frozenset[str]:
-    """Return the revisions that this version can start from: its own, and all before it."""
-    directory = Path(str(migrations.__file__)).parent
-    return revisions_in(directory)
+def known_revisions() -> tuple[str, ...]:
+    """Return the revisions that this version can start from, the first one first."""
+    return revisions_in(REVISIONS)

@@ -1,8 +1,8 @@
-"""Bringing whatever is in a database to the declared tables: nothing is dropped or changed.
+"""Bringing whatever is in a database to the tables of revision 0001: nothing is dropped or changed.
 
 An empty database gets everything. A database that Quay made, of this or an older version, keeps
-its rows and gets the tables, columns, indexes and lookup rows that it lacks. Called by the
-migrations only.
+its rows and gets the tables, columns, indexes and lookup rows that it lacks. Called by revision
+0001 only, and knows nothing of what later revisions brought.
 """
 
 from sqlalchemy import Column, Connection, Dialect, Index, Table, inspect, select, text
@@ -10,8 +10,7 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.schema import CreateColumn
 
 from hatoba.kernel.errors import Conflict
-from hatoba.registry.db.tables import METADATA
-from hatoba.registry.db.tables.contents import LABEL_SOURCES, LOOKUPS
+from hatoba.registry.db.migrations.core import CORE, LABEL_SOURCES, LOOKUPS
 
 
 class IncompatibleSchema(Conflict):
@@ -24,7 +23,7 @@ def converge(connection: Connection) -> None:
         _require_trigrams(connection)
     inspector = inspect(connection)
     existing = set(inspector.get_table_names())
-    for table in METADATA.sorted_tables:
+    for table in CORE.sorted_tables:
         if table.name in existing:
             _add_missing_parts(connection, table, inspector)
         else:
@@ -64,14 +63,14 @@ def _applies(index: Index, dialect: Dialect) -> bool:
 
 def _fill_lookups(connection: Connection) -> None:
     for name, expected in LOOKUPS.items():
-        table = METADATA.tables[name]
+        table = CORE.tables[name]
         present = set(connection.execute(select(table.c.name)).scalars())
         missing = [{"name": value} for value in expected if value not in present]
         if missing:
             # One statement per row keeps the ids in order, as a fresh Quay database has them.
             for row in missing:
                 connection.execute(table.insert().values(row))
-    sources = METADATA.tables["labelsourcetype"]
+    sources = CORE.tables["labelsourcetype"]
     present = set(connection.execute(select(sources.c.name)).scalars())
     for name, mutable in LABEL_SOURCES.items():
         if name not in present:
