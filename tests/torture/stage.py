@@ -160,14 +160,20 @@ class Replica:
     prefix: tuple[str, ...] = ()
     """What the command is run by, such as faketime."""
     environment: dict[str, str] = field(default_factory=dict)
+    module: str = "hatoba.cli.main"
+    drain_seconds: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, patience: float = 60.0) -> None:
+        self.launch()
+        self.wait_until_ready(patience=patience)
+
+    def launch(self) -> None:
         command = ["registry", "serve", "--config", str(self.directory)]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    *(*self.prefix, sys.executable, "-m", "hatoba.cli.main", *command),
+                    *(*self.prefix, sys.executable, "-m", self.module, *command),
                     *("--listen", f"127.0.0.1:{self.port}"),
                 ],
                 stdout=output,
@@ -176,12 +182,11 @@ class Replica:
                 env=bytecode.environment(
                     HATOBA_BIND=self.bind,
                     HATOBA_DATA=str(self.directory),
-                    HATOBA_DRAIN_SECONDS="0",
+                    HATOBA_DRAIN_SECONDS=str(self.drain_seconds),
                     WORKER_COUNT="2",
                     **self.environment,
                 ),
             )
-        self.wait_until_ready(patience=patience)
 
     @property
     def pid(self) -> int:
@@ -329,11 +334,18 @@ def staged(
     replicas: int = 1,
     prefix: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
+    drain_seconds: int = 0,
     **config: object,
 ) -> Iterator[Stage]:
     """Run registries upon a database; `config` completes config.yaml."""
     players = [
-        make_replica(directory, number, prefix=prefix, environment=environment or {})
+        make_replica(
+            directory,
+            number,
+            prefix=prefix,
+            environment=environment or {},
+            drain_seconds=drain_seconds,
+        )
         for number in range(replicas)
     ]
     write_configuration(directory, postgres, hostname=f"localhost:{players[0].port}", **config)

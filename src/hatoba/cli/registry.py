@@ -12,10 +12,12 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
+import structlog
 
 from hatoba.cli.probing import probe
 from hatoba.cli.retention import explain, gc
@@ -25,9 +27,15 @@ from hatoba.telemetry.logs import configure_logging
 from hatoba.telemetry.metrics import share_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hatoba.serving.asgi import Application
     from hatoba.serving.listeners import Listener
     from hatoba.serving.worker import Worker
+    from hatoba.sql.engine import Database
+
+T = TypeVar("T")
+log = structlog.get_logger()
 
 HTTP_PORT: Final = 8080
 HTTPS_PORT: Final = 8443
@@ -96,18 +104,16 @@ def _serve_configured(configuration: Configuration, *, listen: str | None) -> in
 
     asyncio.run(_wait_for_database(configuration))
     bind = environment().get("HATOBA_BIND") or _every_address()
+    management = Listener(host=bind, port=METRICS_PORT)
     host, port = _split(listen) if listen else (bind, HTTP_PORT)
     listeners = [Listener(host=host, port=port)]
     if configuration.certificate is not None:
         certificate, key = configuration.certificate
         tls = TlsFiles(certificate=certificate, key=key)
         listeners.append(Listener(host=bind, port=HTTPS_PORT, tls=tls))
-    return _run(
-        configuration,
-        listeners=listeners,
-        management=Listener(host=bind, port=METRICS_PORT),
-        workers=_worker_limit(),
-    )
+    if not _is_migrated(configuration, listeners=[*listeners, management]):
+        return 0
+    return _run(configuration, listeners=listeners, management=management, workers=_worker_limit())
 
 
 def _serve_standalone(data: Path, *, listen: str) -> int:
@@ -118,7 +124,7 @@ def _serve_standalone(data: Path, *, listen: str) -> int:
     data = data.absolute()
     shown = "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104
     configuration = open_standalone(data, hostname=f"{shown}:{port}")
-    asyncio.run(_migrate(configuration))
+    asyncio.run(_migrate_standalone(configuration))
     if asyncio.run(_is_unused(configuration)):
         hostname = configuration.settings.server_hostname
         click.echo(
@@ -214,7 +220,10 @@ def _run_duties(configuration: Configuration, names: tuple[str, ...]) -> int:
 
     asyncio.run(_wait_for_database(configuration))
     bind = environment().get("HATOBA_BIND") or _every_address()
-    return serve_forked(application, listeners=[Listener(host=bind, port=METRICS_PORT)])
+    listeners = [Listener(host=bind, port=METRICS_PORT)]
+    if not _is_migrated(configuration, listeners=listeners):
+        return 0
+    return serve_forked(application, listeners=listeners)
 
 
 @registry.command(name="init-database")
@@ -258,25 +267,59 @@ def wait_for(url: str, patience: float) -> None:
 
 async def _migrate(configuration: Configuration, *, patience_seconds: float = 0.0) -> str:
     from hatoba.registry.db.migrate import migrate_when_ready
-    from hatoba.sql.engine import open_database
 
-    settings = configuration.settings
-    database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
-    try:
-        return await migrate_when_ready(database, patience_seconds=patience_seconds)
-    finally:
-        await database.close()
+    return await _asking(
+        configuration, partial(migrate_when_ready, patience_seconds=patience_seconds)
+    )
+
+
+async def _migrate_standalone(configuration: Configuration) -> None:
+    """Bring a database of one's own on; one that a later version has brought further is served."""
+    from hatoba.registry.db.standing import Standing, schema_of
+
+    schema = await _asking(configuration, schema_of)
+    if schema.standing is not Standing.AHEAD:
+        await _migrate(configuration)
 
 
 async def _wait_for_database(configuration: Configuration) -> None:
     """Give a database that is restarting a minute; workers that cannot start would end us."""
     from hatoba.registry.db.preparation import wait_for_database
+
+    await _asking(
+        configuration, partial(wait_for_database, patience_seconds=SERVE_PATIENCE_SECONDS)
+    )
+
+
+def _is_migrated(configuration: Configuration, *, listeners: "list[Listener]") -> bool:
+    """Wait while the database is behind, and answer probes with the reason.
+
+    Return False when we were told to end before somebody migrated it. Ending by ourselves would
+    only make whoever started us start us again, without a word to the probe.
+    """
+    from hatoba.registry.db.standing import Standing, schema_of, wait_until_migrated
+    from hatoba.registry.health import not_yet
+    from hatoba.serving.meanwhile import serve_meanwhile
+
+    schema = asyncio.run(_asking(configuration, schema_of))
+    if schema.standing is not Standing.BEHIND:
+        return True
+    log.warning("waiting for the migration", reason=schema.lack)
+    return serve_meanwhile(
+        not_yet(schema.lack),
+        listeners,
+        work=lambda: _asking(configuration, wait_until_migrated),
+    )
+
+
+async def _asking(configuration: Configuration, ask: "Callable[[Database], Awaitable[T]]") -> "T":
+    """Return what `ask` finds in the database."""
     from hatoba.sql.engine import open_database
 
     settings = configuration.settings
     database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
     try:
-        await wait_for_database(database, patience_seconds=SERVE_PATIENCE_SECONDS)
+        return await ask(database)
     finally:
         await database.close()
 

@@ -20,7 +20,6 @@ from starlette.types import ASGIApp
 from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock, SystemClock
-from hatoba.kernel.errors import Unavailable
 from hatoba.registry.access import store as access_store
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
@@ -43,6 +42,7 @@ from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
+from hatoba.registry.db.standing import require_schema
 from hatoba.registry.db.tables.hatoba import leases
 from hatoba.registry.health import Check, Health
 from hatoba.registry.retention.models import RetentionPolicy, ScrubMode, ScrubPolicy
@@ -68,10 +68,6 @@ QUESTION_CONNECTIONS: Final = 2
 """Bare connections of a process for lists; more would only compete for its one CPU."""
 SQLITE_CACHE_SECONDS: Final = 5.0
 """Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
-
-
-class DatabaseNotMigrated(Unavailable):
-    """The database has not been brought to the present schema."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -106,7 +102,7 @@ async def open_services(
 
     Raises:
         StorageMissing: no location is configured.
-        DatabaseNotMigrated: the tables are missing.
+        DatabaseNotMigrated: tables are missing.
         DatabaseUnavailable: the database does not answer.
     """
     settings = configuration.settings
@@ -157,7 +153,7 @@ async def _open_shelf(
     location, _ = written_location(settings)
     database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
     stack.push_async_callback(database.close)
-    await _require_tables(database)
+    await require_schema(database)
     if clock is None:
         clock = await _common_clock(stack, database)
     lookups = await load_lookups(database)
@@ -269,15 +265,6 @@ async def _redirect(send: Send, *, location: bytes) -> None:
     headers = [(b"location", location), (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 308, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _require_tables(database: Database) -> None:
-    async with database.read() as connection:
-        found = await connection.run_sync(
-            lambda sync: sync.dialect.has_table(sync, "hatoba_alembic_version")
-        )
-    if not found:
-        raise DatabaseNotMigrated("the database has no tables: run `hatoba registry migrate`")
 
 
 def _v2_services(services: Services) -> V2Services:

@@ -18,13 +18,16 @@ from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import HatobaError
 from hatoba.registry.access.keys import KeyRing
 from hatoba.registry.blobs.driver import BlobDriver
-from hatoba.serving.asgi import Receive, Scope, Send, answer
+from hatoba.serving.asgi import Application, Receive, Scope, Send, answer
 from hatoba.sql.engine import Database
 
 DEADLINE_SECONDS: Final = 5.0
 KEPT_SECONDS: Final = 1.0
 SMALLEST_FREE_SHARE: Final = 0.01
 WARNING_FREE_SHARE: Final = 0.10
+
+RETRY_AFTER_SECONDS: Final = 5
+"""When to come back to a registry that waits for its database."""
 
 Check = Callable[[], Awaitable[bool]]
 
@@ -116,6 +119,31 @@ class Health:
             directory = directory.parent
         usage = shutil.disk_usage(directory)
         return usage.free / usage.total
+
+
+def not_yet(reason: str) -> Application:
+    """Return what answers in place of a registry that cannot serve yet: 503, and why."""
+    health = json.dumps(
+        {"data": {"services": {"database": False}}, "message": reason, "status_code": 503}
+    )
+    error = json.dumps({"errors": [{"code": "UNAVAILABLE", "message": reason}]})
+
+    async def application(scope: Scope, _receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == "/healthz":
+            # The management listener's: the process lives, and restarting it would not help.
+            await answer(send, status=200, body=b"ok\n")
+            return
+        body = health if path.startswith("/health") or path == "/status" else error
+        await answer(
+            send,
+            status=503,
+            body=body.encode(),
+            content_type=b"application/json",
+            headers=[(b"retry-after", str(RETRY_AFTER_SECONDS).encode())],
+        )
+
+    return application
 
 
 async def _alive() -> bool:
