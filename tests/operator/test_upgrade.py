@@ -3,15 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from tests.operator.builders import NAME, SETTINGS
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.conftest import _now
 
-from hatoba.cluster.objects import DEPLOYMENTS, JOBS
+from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, JOBS, PODS
 from hatoba.kernel.clock import SystemClock
 from hatoba.operator.model import Images
 from hatoba.operator.process import Operator
 
 pytestmark = pytest.mark.anyio
+MIGRATING = "running database migrations"
 NEWER = replace(SETTINGS, quay_version="3.7.0", images=Images(quay="hatoba:newer"))
 
 
@@ -39,6 +40,21 @@ async def end_job(world, *kinds: str):
     await world.objects.update(JOBS, job, manager="world", subresource="status")
 
 
+async def conditions(world):
+    status = (await world.registry())["status"]
+    return {
+        one["type"]: (one["status"], one["reason"], one["message"]) for one in status["conditions"]
+    }
+
+
+async def told_by_events(world):
+    found = await world.objects.list(EVENTS, NAMESPACE)
+    return {(one["type"], one["reason"], one["message"]) for one in found.items}
+
+
+AVAILABLE = ("True", "HealthChecksPassing", "all registry component healthchecks passing")
+
+
 async def until_upgrade_job(world):
     for _ in range(4):
         await world.once()
@@ -55,6 +71,11 @@ async def test_old_pods_serve_until_the_database_is_migrated(world):
     async with operated_by(world, NEWER):
         await until_upgrade_job(world)
         assert await served_by(world) == before
+        found = await conditions(world)
+        assert found["Available"] == AVAILABLE
+        assert found["ComponentsCreated"] == ("False", "MigrationsInProgress", MIGRATING)
+        assert found["RolloutBlocked"][0] == "False"
+        assert ("Normal", "MigrationsInProgress", MIGRATING) in await told_by_events(world)
         await end_job(world, "SuccessCriteriaMet", "Complete")
         await world.converge()
         assert await served_by(world) == ("hatoba:newer", before[1])
@@ -77,9 +98,69 @@ async def test_a_failed_upgrade_stays_on_the_old_version_and_says_so(world):
         assert same["metadata"]["uid"] == job["metadata"]["uid"]
     status = (await world.registry())["status"]
     assert status["currentVersion"] == "3.6.0"
-    found = {one["type"]: one for one in status["conditions"]}
-    assert found["ComponentsCreated"]["reason"] == "MigrationsFailed"
-    assert f"Job {NAME}-quay-app-upgrade failed" in found["ComponentsCreated"]["message"]
+    found = await conditions(world)
+    job_name = f"{NAME}-quay-app-upgrade"
+    told = (
+        f"the registry stays at version 3.6.0: it did not work: Job {job_name} failed: "
+        f"read its log with kubectl -n {NAMESPACE} logs job/{job_name}"
+    )
+    assert found["Available"] == AVAILABLE
+    assert found["ComponentsCreated"] == ("False", "MigrationsFailed", told)
+    assert ("Warning", "MigrationsFailed", told) in await told_by_events(world)
+
+
+async def test_a_migration_that_ends_and_starts_again_and_again_is_no_progress(world):
+    await world.create_registry()
+    await world.converge()
+    async with operated_by(world, NEWER):
+        job = await until_upgrade_job(world)
+        crashing = {"exitCode": 1, "reason": "Error", "message": "column exists already"}
+        template = job["spec"]["template"]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "upgrading",
+                "namespace": NAMESPACE,
+                "labels": template["metadata"]["labels"],
+            },
+            "spec": template["spec"],
+        }
+        pod = await world.objects.create(PODS, pod, manager="world")
+        container = {
+            "name": "quay-app-upgrade",
+            "image": "hatoba:newer",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 2,
+            "lastState": {"terminated": crashing},
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        }
+        pod = {**pod, "status": {"phase": "Running", "containerStatuses": [container]}}
+        await world.objects.update(PODS, pod, manager="world", subresource="status")
+        await world.once()
+    found = await conditions(world)
+    assert found["Available"] == AVAILABLE
+    assert found["ComponentsCreated"][1] == "MigrationsFailed"
+    assert "column exists already" in found["ComponentsCreated"][2]
+    assert f"Job {NAME}-quay-app-upgrade fails" in found["ComponentsCreated"][2]
+
+
+async def test_pods_of_before_that_do_not_serve_are_told_while_an_upgrade_migrates(world):
+    await world.create_registry()
+    await world.converge()
+    async with operated_by(world, NEWER):
+        await until_upgrade_job(world)
+        app = await world.get(DEPLOYMENTS, "quay-app")
+        [available] = app["status"]["conditions"]
+        app["status"] = {
+            **app["status"],
+            "availableReplicas": 0,
+            "conditions": [{**available, "status": "False", "message": "no pod is available"}],
+        }
+        await world.objects.update(DEPLOYMENTS, app, manager="world", subresource="status")
+        await world.once()
+    assert (await conditions(world))["Available"][:2] == ("False", "ComponentNotReady")
 
 
 async def test_an_operator_that_dies_in_between_is_taken_over(world):

@@ -2,8 +2,8 @@
 
 Times change only with content: a condition that says the same keeps its times, and a status that
 says the same is not written. The order of conditions is that of Quay's operator 3.6.0:
-RolloutBlocked first while migrating, Available first afterwards; what later versions added
-follows.
+RolloutBlocked first before anything serves, Available first afterwards; what later versions added
+follows. While an upgrade migrates the pods of before serve, and Available speaks of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -264,8 +264,9 @@ def _set(status: JsonObject, key: str, value: str) -> None:
 
 
 def _conditions(report: Report, previous: JsonObject) -> list[JsonObject]:
-    rollout, available = _rollout(report), _available(report)
-    created = _created(report)
+    current = str(previous.get("currentVersion") or "")
+    rollout, available = _rollout(report), _available(report, current=current)
+    created = _created(report, current=current)
     components = [
         _condition(
             component.condition,
@@ -283,7 +284,7 @@ def _conditions(report: Report, previous: JsonObject) -> list[JsonObject]:
             return [rollout, *(found for kind, found in known.items() if kind != rollout["type"])]
         kept = [known["ComponentsCreated"]] if "ComponentsCreated" in known else []
         return [available, rollout, *kept, *components]
-    if report.migration.done:
+    if report.migration.done or current:
         return [available, rollout, created, *components]
     return [rollout, available, created, *components]
 
@@ -301,9 +302,9 @@ def _rollout(report: Report) -> JsonObject:
     )
 
 
-def _available(report: Report) -> JsonObject:
-    # A rollout that is blocked says nothing about the pods that run since before.
-    if report.blocked is None and not report.migration.done:
+def _available(report: Report, *, current: str) -> JsonObject:
+    # Neither a rollout that is blocked nor a migration says anything about pods of before.
+    if report.blocked is None and not report.migration.done and not current:
         return _migrating("Available", report)
     unready = [kind for kind, verdict in report.verdicts.items() if not verdict.ready]
     if unready:
@@ -319,9 +320,9 @@ def _available(report: Report) -> JsonObject:
     )
 
 
-def _created(report: Report) -> JsonObject:
+def _created(report: Report, *, current: str) -> JsonObject:
     if not report.migration.done:
-        return _migrating("ComponentsCreated", report)
+        return _migrating("ComponentsCreated", report, current=current)
     return _condition(
         "ComponentsCreated",
         ready=True,
@@ -330,10 +331,14 @@ def _created(report: Report) -> JsonObject:
     )
 
 
-def _migrating(kind: str, report: Report) -> JsonObject:
+def _migrating(kind: str, report: Report, *, current: str = "") -> JsonObject:
     if report.migration.failure:
+        kept = f"the registry stays at version {current}: " if current else ""
         return _condition(
-            kind, ready=False, reason=Reason.MIGRATIONS_FAILED, message=report.migration.failure
+            kind,
+            ready=False,
+            reason=Reason.MIGRATIONS_FAILED,
+            message=kept + report.migration.failure,
         )
     return _condition(
         kind, ready=False, reason=Reason.MIGRATIONS_IN_PROGRESS, message=MIGRATING_MESSAGE
@@ -378,6 +383,9 @@ def transitions(old: JsonObject, new: JsonObject, report: Report) -> list[JsonOb
     known = {found["type"]: found for found in old.get("conditions") or []}
     telling = {_CONDITIONS[kind] for kind, found in report.verdicts.items() if found.diagnosed}
     telling |= {"RolloutBlocked", "Available"}
+    if old.get("currentVersion"):
+        # An upgrade is told by this one; at first Available says the same.
+        telling.add("ComponentsCreated")
     return [
         condition
         for condition in new.get("conditions") or []
