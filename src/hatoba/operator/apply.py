@@ -23,6 +23,7 @@ from hatoba.kernel.errors import (
 )
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
+from hatoba.operator.admission import AdmissionDenied
 from hatoba.operator.components.deployments import rolled_out
 from hatoba.operator.components.monitoring import undisputed
 from hatoba.operator.diagnosis import condition_of
@@ -65,8 +66,9 @@ class Applier:
             try:
                 live = owned.get(obj["kind"], obj["metadata"]["name"])
                 changed |= await self._bring(plan, obj, live)
-            except (Conflict, Unavailable):
-                # Passing weather: the queue tries again, the status stays as it is.
+            except (Conflict, Unavailable, AdmissionDenied):
+                # Passing weather: the queue tries again, the status stays as it is. What
+                # admission says names its object already.
                 raise
             except HatobaError as error:
                 raise _refusal(obj, error) from error

@@ -43,6 +43,7 @@ from hatoba.kernel.errors import (
 )
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.admission import admission_error
 
 log = structlog.get_logger()
 
@@ -206,7 +207,7 @@ class Cluster:
         resource = self._resources[obj["kind"]]
         metadata = obj["metadata"]
         self.writes += 1
-        with _translated():
+        with _translated(obj["kind"], metadata["name"]):
             found = await self._client.patch(
                 resource,
                 metadata["name"],
@@ -226,7 +227,8 @@ class Cluster:
         """
         resource = self._resources[obj["kind"]]
         self.writes += 1
-        with _translated():
+        metadata = obj["metadata"]
+        with _translated(obj["kind"], metadata.get("name") or metadata["generateName"]):
             found = await self._client.create(resource(obj), field_manager=names.FIELD_MANAGER)
         return _typed(found, obj["kind"], resource)
 
@@ -235,7 +237,7 @@ class Cluster:
         resource = self._resources[obj["kind"]]
         target = resource.Status if subresource == "status" else resource
         self.writes += 1
-        with _translated():
+        with _translated(obj["kind"], obj["metadata"]["name"]):
             found = await self._client.replace(
                 target(obj), obj["metadata"]["name"], field_manager=names.FIELD_MANAGER
             )
@@ -246,7 +248,7 @@ class Cluster:
     ) -> JsonObject:
         """Apply a JSON merge patch; a resourceVersion in it is a precondition."""
         self.writes += 1
-        with _translated():
+        with _translated(kind, name):
             found = await self._client.patch(
                 self._resources[kind],
                 name,
@@ -260,7 +262,7 @@ class Cluster:
     async def scale(self, name: str, replicas: int, *, namespace: str) -> None:
         """Set the number of a Deployment's pods, through its scale."""
         self.writes += 1
-        with _translated():
+        with _translated("Deployment", name):
             await self._client.patch(
                 self._resources["Deployment"].Scale,
                 name,
@@ -274,7 +276,7 @@ class Cluster:
         """Delete an object, its dependents after it; one that is gone already is fine."""
         self.writes += 1
         try:
-            with _translated():
+            with _translated(kind, name):
                 await self._client.delete(
                     self._resources[kind], name, cascade=CascadeType.BACKGROUND, **_in(namespace)
                 )
@@ -341,6 +343,9 @@ _BROKEN: Final = (
 class _Translation:
     """Turns the client library's errors into ours."""
 
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+
     def __enter__(self) -> None:
         return None
 
@@ -352,20 +357,23 @@ class _Translation:
         while refused is not None and not isinstance(refused, httpx2.HTTPStatusError):
             refused = refused.__context__
         if refused is not None:
-            raise _status_error(refused) from error
+            raise _status_error(refused, subject=self._subject) from error
         if isinstance(error, _BROKEN):
             raise Unavailable(f"the Kubernetes API does not answer: {error!r}") from error
 
 
-def _translated() -> _Translation:
-    return _Translation()
+def _translated(kind: str = "", name: str = "") -> _Translation:
+    """Translate what happens to a request; kind and name of what it writes, if it writes."""
+    return _Translation(f"{kind} {name}".strip())
 
 
-def _status_error(error: httpx2.HTTPStatusError) -> HatobaError:
+def _status_error(error: httpx2.HTTPStatusError, *, subject: str) -> HatobaError:
     if isinstance(error, ApiError):
         code, message = error.status.code or 500, error.status.message or str(error)
     else:
         code, message = error.response.status_code, str(error).splitlines()[0]
+    if (refused := admission_error(message, subject=subject)) is not None:
+        return refused
     response: httpx2.Response | None = getattr(error, "response", None)
     patience = response.headers.get("Retry-After", "") if response is not None else ""
     if patience.isdecimal() and (code == 429 or code >= 500):

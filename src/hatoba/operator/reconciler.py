@@ -13,6 +13,7 @@ from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, status
+from hatoba.operator.admission import AdmissionBroken, AdmissionDenied, Outages, blocked_by
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
 from hatoba.operator.bundle import read_bundle
@@ -68,6 +69,7 @@ class Reconciler:
         self._asker = Asker(cluster, self._applier, clock=clock)
         self._reporter = Reporter(cluster, clock=clock)
         self._outside = Outside(cluster, settings=settings)
+        self._outages = Outages()
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at a registry, once."""
@@ -75,11 +77,12 @@ class Reconciler:
         registry = await self._cluster.find(names.KIND, name, namespace=namespace)
         if registry is None or registry["metadata"].get("deletionTimestamp"):
             self._references.follow(key, ())
+            self._outages.over(key)
             if registry is not None:
                 await self._outside.clean_up(registry)
             return Outcome(again_after_seconds=None)
         try:
-            return await self._pass(key, registry)
+            outcome = await self._patient_pass(key, registry)
         except RolloutBlocked as blocked:
             log.warning(
                 "rollout blocked",
@@ -90,6 +93,17 @@ class Reconciler:
             )
             await self._report_blocked(registry, blocked)
             return Outcome(again_after_seconds=BLOCKED_RETRY_SECONDS)
+        self._outages.over(key)
+        return outcome
+
+    async def _patient_pass(self, key: Key, registry: JsonObject) -> Outcome:
+        """Let a webhook be away for a while, and tell when it stays away."""
+        try:
+            return await self._pass(key, registry)
+        except AdmissionBroken as error:
+            if not self._outages.is_lasting(key, now=self._clock.now()):
+                raise
+            raise blocked_by(error) from error
 
     async def _pass(self, key: Key, registry: JsonObject) -> Outcome:
         try:
@@ -101,6 +115,8 @@ class Reconciler:
                 if kind in names.NEEDED_KINDS:
                     raise _forbidden(f"{kind} objects cannot be watched: {fault}")
             return await self._roll_out(await self._observer.observe(registry))
+        except AdmissionDenied as error:
+            raise blocked_by(error) from error
         except (Forbidden, Unauthenticated) as error:
             raise _forbidden(error.message) from error
 
