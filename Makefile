@@ -53,9 +53,12 @@ up: packages install ## From a fresh checkout to a running registry
 down: ## Stop everything (PURGE=1 removes its state)
 	@if [ -x $(BIN)/hatoba ]; then $(BIN)/hatoba down $(if $(PURGE),--purge); else echo "Nothing is installed here, nothing runs."; fi
 
+# With thousands of tests that kill, fill and race, one that fails by chance is run once more, and is named with what it said.
+UNSTEADY := --reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks
+
 test: packages-test install-dev ## All tests
-	@$(BIN)/python -m pytest -n 2 -m "not cluster and not image"
-	@$(BIN)/python -m pytest -m cluster -p no:randomly
+	@$(BIN)/python -m pytest -n 2 -m "not cluster and not image" $(UNSTEADY)
+	@$(BIN)/python -m pytest -m cluster -p no:randomly $(UNSTEADY)
 
 test-image: packages-test install-dev ## Build the image on a base made by debootstrap and run it (as root)
 	@deploy/install-packages debootstrap runc

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers import free_port
+from tests.ports import free_port
 
 from hatoba.config.schema.storage import BucketLocation, parse_location
 

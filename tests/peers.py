@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.ports import free_port
 
 
 @dataclass
@@ -34,12 +35,6 @@ class Peer:
     @property
     def host(self) -> str:
         return f"localhost:{self.port}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def self_signed(directory: Path, *hosts: str) -> tuple[Path, Path]:

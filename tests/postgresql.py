@@ -9,9 +9,9 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.ports import free_port
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -53,6 +54,26 @@ class PostgresServer:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+def query(url: str, statement: str) -> list[asyncpg.Record]:
+    """Return the rows of a statement that a connection of its own asks."""
+
+    async def fetch() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetch(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
+
+
+def end_sessions(url: str) -> None:
+    """End all other sessions of a database; return when the server has none left."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    while query(url, f"SELECT pg_terminate_backend(pid) {others}"):
+        time.sleep(0.01)
 
 
 def program(name: str) -> str | None:
@@ -93,9 +114,7 @@ def _server(initdb: str, postgres: str, *, directory: str, owner: dict) -> Itera
         cwd=directory,
         **owner,
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     flags = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     with Path(directory, "log").open("wb") as output:
         process = subprocess.Popen(

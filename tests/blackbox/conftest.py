@@ -4,7 +4,6 @@ import http.client
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,15 +20,9 @@ import pytest
 import yaml
 from tests import bytecode
 from tests.blackbox.images import Layout
+from tests.ports import free_port
 
 PASSWORD = "password1"
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port
 
 
 @dataclass(kw_only=True)

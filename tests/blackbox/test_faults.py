@@ -1,6 +1,5 @@
 """What was acknowledged survives `kill -9`, and work goes on around a drain."""
 
-import asyncio
 import http.client
 import os
 import random
@@ -14,7 +13,6 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 import yaml
 from cryptography import x509
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from tests.blackbox.conftest import on_postgresql, restarted, standalone, wait_until_healthy
 from tests.blackbox.test_protocol import Client
+from tests.postgresql import end_sessions, query
 
 from hatoba.kernel.digests import Digest
 
@@ -201,28 +200,9 @@ def test_an_idle_database_loss_is_survived(postgres_server, tmp_path) -> None:
     with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
         client = Client(registry, "admin/reconnect")
         client.push("v1", client.image("x"))
-        end_connections(url)
+        end_sessions(url)
         assert client.call("GET", "/manifests/v1").status == 200
         assert client.push("v2", client.image("y")).status == 201
-
-
-def end_connections(url: str) -> None:
-    query(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-
-
-def query(url: str, statement: str):
-    async def fetch():
-        connection = await asyncpg.connect(url)
-        try:
-            return await connection.fetch(statement)
-        finally:
-            await connection.close()
-
-    return asyncio.run(fetch())
 
 
 def test_a_second_signal_does_not_hang(tmp_path) -> None:

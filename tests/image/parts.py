@@ -9,12 +9,12 @@ import contextlib
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import time
 import uuid
 
 import yaml
+from tests.ports import free_port
 
 USER = "1000770000:0"
 RUN = (
@@ -123,8 +123,7 @@ def volume(parent, name):
 
 @contextlib.contextmanager
 def redis_server(directory):
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     program = shutil.which("redis-server")
     assert program, "apt-get install redis-server"
     process = subprocess.Popen(

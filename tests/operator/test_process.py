@@ -2,25 +2,17 @@
 
 import asyncio
 import signal
-import socket
 import sys
 
 import aiohttp
 import pytest
 from tests.operator.conftest import a_kubeconfig
+from tests.ports import free_port
 
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.runtime.election import LEASE_NAME
 
 pytestmark = pytest.mark.anyio
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [found.getsockname()[1] for found in sockets]
-    for found in sockets:
-        found.close()
-    return ports
 
 
 async def until(question, *, seconds=20):
@@ -31,7 +23,7 @@ async def until(question, *, seconds=20):
 
 @pytest.mark.timeout(60)
 async def test_it_starts_leads_fills_in_a_spec_and_ends_in_order(world, tmp_path):
-    metrics, health, reconfigure = free_ports(3)
+    metrics, health, reconfigure = (free_port() for _ in range(3))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

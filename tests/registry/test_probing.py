@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 from tests.object_storage import parameters
-from tests.peers import free_port
+from tests.ports import free_port
 
 
 def probed(directory, *parts, **config):

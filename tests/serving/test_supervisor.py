@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 PROGRAM = """
 import asyncio, os, sys
@@ -39,13 +40,6 @@ async def duties(worker):
 sys.exit(serve(application, listeners=[Listener(host="127.0.0.1", port=public)], workers=2,
                duties=duties, management=Listener(host="127.0.0.1", port=management)))
 """
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port
 
 
 def get(port: int, path: str) -> tuple[int, str]:

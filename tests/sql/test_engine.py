@@ -1,10 +1,12 @@
 import asyncio
 import errno
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from tests.postgresql import end_sessions
 
 from hatoba.sql.engine import (
     DatabaseUnavailable,
@@ -98,3 +100,22 @@ def test_a_server_that_no_way_leads_to_is_unavailable(error):
 def test_a_full_disk_of_ours_is_not_the_databases():
     with pytest.raises(OSError, match="No space left"), translated():
         raise OSError(errno.ENOSPC, "No space left")
+
+
+@pytest.mark.postgres
+def test_a_connection_whose_end_was_not_heard_is_not_used(postgres_server):
+    async def ask_before_and_after(url):
+        database = open_database(url)
+        async with database.begin() as connection:
+            before = await connection.scalar(text("SELECT pg_backend_pid()"))
+        # The event loop of the pool stands still meanwhile, and hears of nothing.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(end_sessions, url).result()
+        async with database.begin() as connection:
+            after = await connection.scalar(text("SELECT pg_backend_pid()"))
+        await database.close()
+        return before, after
+
+    with postgres_server.database() as url:
+        before, after = asyncio.run(ask_before_and_after(url))
+    assert before != after

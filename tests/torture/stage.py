@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,18 +23,12 @@ import asyncpg
 import pytest
 import yaml
 from tests import bytecode
+from tests.ports import free_port
 from tests.postgresql import program
 from tests.torture.client import Broken, Client
 from tests.torture.ledger import Ledger
 
 USER, PASSWORD = "admin", "password1"
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port
 
 
 @dataclass(kw_only=True)

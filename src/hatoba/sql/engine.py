@@ -8,6 +8,7 @@ raises when the server does not answer leaves here as `DatabaseUnavailable`.
 
 import contextlib
 import errno
+import select
 import shlex
 import socket
 import ssl
@@ -66,6 +67,25 @@ class MalformedDatabaseUri(InvalidInput):
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer, or has no connection left."""
+
+
+class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # the driver has no types
+    """A connection that can tell, without asking the server, that the server has ended it."""
+
+    __slots__ = ("_unread",)
+
+    def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
+        super().__init__(protocol, transport, *others)
+        self._unread = select.poll()
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def has_ended(self) -> bool:
+        """Return whether an idle connection is over, or has something to say unasked.
+
+        A server that ends a session says so and closes the connection. The driver knows of it
+        only after the event loop has read that; whoever takes the connection before fails.
+        """
+        return self.is_closed() or bool(self._unread.poll(0))
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -234,13 +254,13 @@ def open_database(
         url,
         # An error that is logged names its statement; the values may be secrets.
         hide_parameters=True,
-        connect_args={} if tls is None else {"ssl": tls},
+        connect_args={"connection_class": ServerConnection} | ({"ssl": tls} if tls else {}),
         pool_size=pool_size,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_recycle=1800,
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkout", _refuse_ended)
     return Database(engine=engine, url=url, tls=tls)
 
 
@@ -265,15 +285,15 @@ def _verifying(query: dict[str, str]) -> ssl.SSLContext | None:
     return context
 
 
-def _refuse_closed(
+def _refuse_ended(
     connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    """Let the pool replace a connection that its server has closed.
+    """Let the pool replace a connection that its server has ended.
 
-    The driver has noticed; asking the server would cost three round trips before each use.
+    Asking the server instead would cost three round trips before each use.
     """
     driver = getattr(connection, "driver_connection", None)
-    if isinstance(driver, asyncpg.Connection) and driver.is_closed():
+    if isinstance(driver, ServerConnection) and driver.has_ended():
         raise DisconnectionError
 
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 import pytest
 from tests.blackbox.conformance.target import Target
-from tests.blackbox.conftest import free_port, on_postgresql, standalone
+from tests.blackbox.conftest import on_postgresql, standalone
+from tests.ports import free_port
 
 CONTROL = "docker-registry"
 CONTROL_FAILS = (

@@ -7,7 +7,8 @@ import ssl
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.peers import free_port, self_signed
+from tests.peers import self_signed
+from tests.ports import free_port
 
 from hatoba.cluster.router.listener import EdgeListener
 from hatoba.cluster.router.ports import Ports

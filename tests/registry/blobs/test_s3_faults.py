@@ -11,7 +11,7 @@ from tests.object_storage import (
     bucket_location,
     parameters,
 )
-from tests.peers import free_port
+from tests.ports import free_port
 from tests.registry.blobs.faulty import Fault, faulty
 from tests.suites import blobs as suite
 
