@@ -43,9 +43,10 @@ log = structlog.get_logger()
 class LockPatience:
     """How a revision waits for a table that is in use (PostgreSQL)."""
 
-    timeout_ms: int = 2000
-    """For one attempt: whoever asks for the table meanwhile queues behind it."""
-    attempts: int = 150
+    timeout_ms: int = 500
+    """For one attempt: whoever asks for the table meanwhile queues behind it. Less than
+    PostgreSQL's deadlock_timeout (1 s), so that it is us who give way and not a request."""
+    attempts: int = 300
     pause_seconds: float = 1.0
 
 

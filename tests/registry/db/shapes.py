@@ -104,6 +104,10 @@ def subtractions(before: Shape, after: Shape) -> list[str]:
     found = [f"table {name} is gone" for name in before if name not in after]
     for name in before.keys() & after.keys():
         found += _table_subtractions(name, before[name], after[name])
+    changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    if len(changed) > 1:
+        # Whoever locks one while it waits for the other can meet a push that does the reverse.
+        found.append(f"{', '.join(changed)} are changed in one transaction")
     return sorted(found)
 
 

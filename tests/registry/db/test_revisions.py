@@ -185,3 +185,12 @@ async def test_new_columns_that_writers_need_not_know_are_an_expansion(database)
         await connection.execute(text("ALTER TABLE queueitem ADD note text"))
         await connection.execute(text("ALTER TABLE queueitem ADD weight integer DEFAULT 1"))
     assert subtractions(before, await shape_of(database)) == []
+
+
+async def test_two_tables_of_before_in_one_revision_are_no_expansion(database):
+    before = await shape_of(database)
+    async with database.begin() as connection:
+        await connection.execute(text("ALTER TABLE tag ADD note text"))
+        await connection.execute(text("ALTER TABLE manifest ADD note text"))
+    found = subtractions(before, await shape_of(database))
+    assert found == ["manifest, tag are changed in one transaction"]
