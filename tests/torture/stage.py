@@ -40,6 +40,7 @@ class Postgres:
     owner: dict[str, Any]
     """What subprocess is told of the account that runs it: PostgreSQL refuses root."""
     environment: dict[str, str] = field(default_factory=dict)
+    connections: int = 100
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +55,7 @@ class Postgres:
         executable = program("postgres")
         assert executable is not None
         flags = ["-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"]
+        flags += ["-c", f"max_connections={self.connections}"]
         with (self.directory / "log").open("ab") as output:
             self.process = subprocess.Popen(
                 [
@@ -110,7 +112,10 @@ class Postgres:
 
 @contextmanager
 def running_postgres(
-    parent: Path | None = None, *, environment: dict[str, str] | None = None
+    parent: Path | None = None,
+    *,
+    environment: dict[str, str] | None = None,
+    connections: int = 100,
 ) -> Iterator[Postgres]:
     """Give a fresh server; skips where PostgreSQL is not installed."""
     initdb = program("initdb")
@@ -131,7 +136,11 @@ def running_postgres(
         **owner,
     )
     server = Postgres(
-        directory=directory, port=free_port(), owner=owner, environment=environment or {}
+        directory=directory,
+        port=free_port(),
+        owner=owner,
+        environment=environment or {},
+        connections=connections,
     )
     server.start()
     try:
