@@ -300,7 +300,9 @@ async def test_an_upgrade_migrates_before_it_touches_pods_that_serve(world):
         assert set(images) == {"hatoba:0.1.0"}
         job = await world.get(JOBS, "quay-app-upgrade")
         assert job["metadata"]["annotations"]["hatoba.dev/quay-version"] == "3.7.0"
-        assert conditions(await world.registry(), 2)[1][2] == "MigrationsInProgress"
+        found = conditions(await world.registry(), 3)
+        assert ("ComponentsCreated", "False", "MigrationsInProgress") in found
+        assert ("Available", "True", "HealthChecksPassing") in found
         await world.converge()
     app = await world.get(DEPLOYMENTS, "quay-app")
     assert app["spec"]["template"]["spec"]["containers"][0]["image"] == "hatoba:0.2.0"
