@@ -52,7 +52,21 @@ def test_the_course_of_memory_is_told_in_a_few_numbers():
 
 
 def test_memory_is_read_while_the_work_goes_on():
-    result, readings = watched([os.getpid()], lambda: time.sleep(0.6) or "done")
+    class Roots(list):
+        asked = 0
+
+        def __iter__(self):
+            self.asked += 1
+            return super().__iter__()
+
+    roots = Roots([os.getpid()])
+
+    def work():
+        while roots.asked < 3:
+            time.sleep(0.01)
+        return "done"
+
+    result, readings = watched(roots, work)
     assert result == "done"
     assert len(readings) >= 2
     assert readings[-1].seconds > readings[0].seconds

@@ -195,7 +195,7 @@ class World:
         return outcome
 
     async def caught_up(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for informer in self.operator.informers:
                 await informer.synced.wait()
                 resource = WATCHED.get(informer.kind)

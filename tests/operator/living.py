@@ -199,11 +199,13 @@ class Life:
         return (await self.world.registry())["status"]["unhealthyComponents"]
 
     async def mark(self):
-        """Forget the events so far: those that belong to what was waited for have come then."""
-        before = -1
-        while before != len(await self._events()):
-            before = len(await self._events())
-            await asyncio.sleep(0.4)
+        """Forget the events so far, with those that belong to what was waited for.
+
+        A pass tells them after it has written the status: it has to have ended.
+        """
+        async with asyncio.timeout(SECONDS):
+            while self.world.key in self.world.operator.controller._queue._active:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         listing = await self.world.objects.list(EVENTS, NAMESPACE)
         self._told = int(listing.resource_version)
 

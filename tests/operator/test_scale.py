@@ -1,18 +1,17 @@
 """Many registries: those that are broken never delay the others."""
 
 import asyncio
-import contextlib
+import json
 
 import httpx2
 import pytest
 from tests.operator.builders import NAME, SETTINGS
 from tests.operator.conftest import REGISTRIES
-from tests.operator.test_storms import QUICK, until
+from tests.operator.test_storms import QUICK, until, working
 from tests.operator.weather import Calm, an_answer
 
 from hatoba.cluster.objects import CONFIG_MAPS
 from hatoba.kernel.clock import SystemClock
-from hatoba.kernel.errors import Conflict, NotFound
 from hatoba.operator.process import Operator, Pace
 from hatoba.operator.runtime.controller import Limits
 from hatoba.operator.runtime.queue import QueueSettings
@@ -58,32 +57,6 @@ async def available(world):
     }
 
 
-@contextlib.asynccontextmanager
-async def working(stage):
-    world = stage.world
-    world.operator = Operator(world.cluster, settings=SETTINGS, clock=SystemClock(), pace=PACE)
-
-    async def playing():
-        while True:
-            with contextlib.suppress(Conflict, NotFound):
-                await world.play()
-            await asyncio.sleep(0.2)
-
-    async with world.operator.watching():
-        await world.operator.wait_ready()
-        tasks = [
-            asyncio.create_task(world.operator.controller.run()),
-            asyncio.create_task(playing()),
-        ]
-        try:
-            yield
-        finally:
-            world.operator.controller.stop()
-            tasks[1].cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            assert [e for e in ended if isinstance(e, Exception)] == []
-
-
 async def test_registries_whose_calls_hang_or_fail_delay_no_other(stage):
     """There are more of them than workers, and they were there first."""
     world = stage.world
@@ -92,7 +65,7 @@ async def test_registries_whose_calls_hang_or_fail_delay_no_other(stage):
         await world.create_namespace(namespace)
     for namespace in (*SLOW, *FAILING):
         await world.create_registry(namespace=namespace)
-    async with working(stage):
+    async with working(stage, pace=PACE):
         await until(lambda: _true(troubled.troubles > 2 * len(SLOW)))
         for namespace in SOUND:
             await world.create_registry(namespace=namespace)
@@ -120,7 +93,7 @@ async def test_registries_of_one_name_have_a_dashboard_each_and_do_not_fight(sta
     for namespace in SOUND[:2]:
         await world.create_namespace(namespace)
         await world.create_registry(namespace=namespace)
-    async with working(stage):
+    async with working(stage, pace=PACE):
         await until(lambda: _both(world))
     passes = [await _quiet(stage, namespace) for namespace in SOUND[:2] * 3]
     assert passes[-2:] == [[], []]
@@ -146,8 +119,6 @@ async def _quiet(stage, namespace):
 
 
 async def _titles(world):
-    import json
-
     listing = await world.objects.list(CONFIG_MAPS, "openshift-config-managed")
     return [
         json.loads(obj["data"]["quay.json"])["title"]

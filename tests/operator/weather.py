@@ -67,14 +67,19 @@ class Storm(Calm):
         kinds = (
             ("dropped", "expired", "late", "refused") if watch else ("refused", "lost", "unheard")
         )
-        fault = self.dice.choice(kinds)
+        fault = self._dealt(kinds)
         self.left -= 1
         self.seen[fault] += 1
         return await getattr(self, fault)(request, send)
 
+    def _dealt(self, kinds):
+        """Return one of those that were seen least: none is left out by chance."""
+        least = min(self.seen[kind] for kind in kinds)
+        return self.dice.choice([kind for kind in kinds if self.seen[kind] == least])
+
     async def refused(self, request, send):
         codes = (429, 500) if request.method == "GET" else (409, 429, 500)
-        code = self.dice.choice(codes)
+        code = self._dealt(codes)
         self.seen[code] += 1
         return an_answer(request, code)
 

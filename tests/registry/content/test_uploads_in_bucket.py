@@ -78,18 +78,19 @@ async def test_of_two_that_race_one_is_acknowledged_and_its_bytes_stay(two) -> N
 async def test_who_finishes_while_another_appends_does_not_drop_what_was_acknowledged(two) -> None:
     first, second, _ = two
     upload = await first.start_upload(NAME)
-    acknowledged = asyncio.Event()
-    # What is small is waited for before the upload is looked at.
+    looked, acknowledged = asyncio.Event(), asyncio.Event()
+    # What is small is waited for before the upload is looked at; more is asked for afterwards.
     content = b"x" * (WHOLE_BYTES + 1)
 
     async def late():
         yield content
+        looked.set()
         await acknowledged.wait()
 
     finishing = asyncio.create_task(
         first.finish_upload(NAME, upload_id=upload, digest=Digest.of(content), chunks=late())
     )
-    await asyncio.sleep(0.3)
+    await looked.wait()
     assert await second.append_chunk(NAME, upload_id=upload, chunks=once(b"abc")) == 3
     acknowledged.set()
     with pytest.raises(UploadUnknown):
