@@ -30,7 +30,7 @@ from bench.servers.ours import Ours
 from bench.servers.side import end, free_port
 from hatoba.config.loader import environment
 
-LIMIT_SECONDS: Final = 1800.0
+LIMIT_SECONDS: Final = 480.0
 START_SECONDS: Final = 60.0
 REQUESTS: Final = "hatoba_operator_api_requests_total{"
 WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")

@@ -1,10 +1,12 @@
 import asyncio
 import contextlib
 
+import httpx2
 import pytest
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import Unavailable
+from hatoba.operator.kubernetes import Apart
 from hatoba.operator.runtime.controller import Controller, Outcome
 from hatoba.operator.runtime.election import LEASE_NAME, Election
 from hatoba.operator.runtime.queue import WorkQueue
@@ -144,3 +146,28 @@ async def test_informers_follow_kinds_that_appear_and_vanish(world):
     await world.converge()
     for informer in world.operator.informers:
         assert informer.offered == (informer.kind not in ELSEWHERE)
+
+
+class Line(httpx2.AsyncBaseTransport):
+    def __init__(self):
+        self.asked, self.is_closed = [], False
+
+    async def handle_async_request(self, request):
+        self.asked.append(request.url.path)
+        return httpx2.Response(200, request=request)
+
+    async def aclose(self):
+        self.is_closed = True
+
+
+async def test_watches_have_connections_of_their_own():
+    requests, watches = Line(), Line()
+    async with httpx2.AsyncClient(transport=Apart(requests=requests, watches=watches)) as client:
+        await client.get("http://api/list")
+        await client.get("http://api/watched", params={"watch": "true"})
+        await client.get("http://api/not", params={"watch": "false"})
+        await client.patch("http://api/written")
+    assert requests.asked == ["/list", "/not", "/written"]
+    assert watches.asked == ["/watched"]
+    assert requests.is_closed
+    assert watches.is_closed

@@ -432,6 +432,30 @@ class _Counted(httpx2.AsyncBaseTransport):
         await self._transport.aclose()
 
 
+class Apart(httpx2.AsyncBaseTransport):
+    """Gives watches a pool of their own.
+
+    A pool looks at each of its connections for each request. Every registry has a watch, and so a
+    connection: in one pool, the cost of a request would grow with the number of registries.
+    """
+
+    def __init__(
+        self, *, requests: httpx2.AsyncBaseTransport, watches: httpx2.AsyncBaseTransport
+    ) -> None:
+        self._requests = requests
+        self._watches = watches
+
+    @override
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        lasts = request.url.params.get("watch") == "true"
+        return await (self._watches if lasts else self._requests).handle_async_request(request)
+
+    @override
+    async def aclose(self) -> None:
+        await self._requests.aclose()
+        await self._watches.aclose()
+
+
 Around = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 
 
@@ -455,15 +479,14 @@ async def connected(
     )
     # Every registry's bundle has a watch, and so a connection, of its own: the library's default
     # of a hundred connections would let the hundredth registry wait for ever.
-    transport = httpx2.AsyncHTTPTransport(
-        verify=context,
-        trust_env=False,
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS)
+    requests, watches = (
+        httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits) for _ in range(2)
     )
     async with AsyncClient(
         config=configuration,
         timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
         trust_env=False,
-        transport=around(_Counted(transport)),
+        transport=around(_Counted(Apart(requests=requests, watches=watches))),
     ) as client:
         yield Cluster(client)

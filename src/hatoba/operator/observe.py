@@ -96,14 +96,14 @@ class Observer:
     def owned(self, registry: JsonObject) -> Owned:
         """Return what exists for a registry, as far as the informers know."""
         metadata = registry["metadata"]
-        namespaces = (metadata["namespace"], names.MONITORING_NAMESPACE)
+        namespaces = {metadata["namespace"], names.MONITORING_NAMESPACE}
         return Owned(
             (
                 obj
                 for kind, informer in self._informers.items()
                 if kind not in LANDSCAPE_KINDS
-                for obj in informer.objects_of(metadata["name"])
-                if obj["metadata"].get("namespace") in namespaces
+                for namespace in namespaces
+                for obj in informer.objects_of(metadata["name"], namespace=namespace)
             ),
             owner_uid=metadata["uid"],
         )

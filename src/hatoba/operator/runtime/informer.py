@@ -83,16 +83,16 @@ class Informer:
         self._scope = scope
         self._retry = retry or WatchRetry()
         self._objects: dict[Place, JsonObject] = {}
-        self._labelled: dict[str, dict[Place, JsonObject]] = {}
-        """The same objects by the registry that their label names."""
+        self._labelled: dict[Place, dict[Place, JsonObject]] = {}
+        """The same objects by their namespace and the registry that their label names."""
 
     def get(self, namespace: str, name: str) -> JsonObject | None:
         """Return one object, None when it is not there."""
         return self._objects.get((namespace, name))
 
-    def objects_of(self, registry: str) -> list[JsonObject]:
-        """Return what carries the label of a registry, in any namespace."""
-        return list(self._labelled.get(registry, {}).values())
+    def objects_of(self, registry: str, *, namespace: str) -> list[JsonObject]:
+        """Return what carries the label of a registry in a namespace."""
+        return list(self._labelled.get((namespace, registry), {}).values())
 
     def objects(self) -> list[JsonObject]:
         """Return what is there; the objects are shared, nobody may change them."""
@@ -216,8 +216,11 @@ def _key(obj: JsonObject) -> Place:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-def _label(obj: JsonObject) -> str:
-    return str((obj["metadata"].get("labels") or {}).get(names.REGISTRY_LABEL, ""))
+def _label(obj: JsonObject) -> Place:
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), (metadata.get("labels") or {}).get(
+        names.REGISTRY_LABEL, ""
+    )
 
 
 def _version(obj: JsonObject) -> str:
