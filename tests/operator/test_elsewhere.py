@@ -1,4 +1,4 @@
-"""The suite against another API server, in another process and over TLS."""
+"""The suite against another API server, started as kube-apiserver and etcd are, over TLS."""
 
 import os
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.operator.control_plane import NotStarted, control_plane
+from tests.operator.stand_ins import write_programs
 
 pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).parents[2]
@@ -18,21 +20,16 @@ CLAIMS = (
 
 
 @pytest.fixture
-def kubeconfig(tmp_path):
+def assets(tmp_path):
     if "HATOBA_TEST_KUBECONFIG" in os.environ:
         pytest.skip("the whole suite runs elsewhere already")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.operator.api_server", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().decode().strip()
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+    return write_programs(tmp_path / "assets")
+
+
+@pytest.fixture
+def kubeconfig(assets, tmp_path):
+    with control_plane(assets, tmp_path) as path:
+        yield path
 
 
 def test_it_runs_on_any_api_server_and_says_what_it_leaves_out(kubeconfig):
@@ -49,7 +46,7 @@ def test_it_runs_on_any_api_server_and_says_what_it_leaves_out(kubeconfig):
             "no:cacheprovider",
             *CLAIMS,
         ],
-        env={**os.environ, "HATOBA_TEST_KUBECONFIG": kubeconfig},
+        env={**os.environ, "HATOBA_TEST_KUBECONFIG": str(kubeconfig)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -58,3 +55,26 @@ def test_it_runs_on_any_api_server_and_says_what_it_leaves_out(kubeconfig):
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "3 passed, 1 skipped" in done.stdout
     assert "needs the embedded API server" in done.stdout
+
+
+def test_a_server_that_is_not_there_is_named(assets, tmp_path):
+    (assets / "kube-apiserver").unlink()
+    with (
+        pytest.raises(NotStarted, match="kube-apiserver is no program"),
+        control_plane(assets, tmp_path),
+    ):
+        pytest.fail("it started")
+
+
+def test_a_server_that_refuses_its_flags_is_quoted_and_the_other_is_ended(assets, tmp_path):
+    server = assets / "kube-apiserver"
+    server.write_text("#!/bin/sh\necho 'unknown flag: --token-auth-file' >&2\nexit 1\n")
+    etcd = assets / "etcd"
+    etcd.write_text(etcd.read_text().replace("exec", f"echo $$ >{tmp_path}/pid; exec"))
+    with (
+        pytest.raises(NotStarted, match=r"kube-apiserver is not ready \(1\): unknown flag"),
+        control_plane(assets, tmp_path),
+    ):
+        pytest.fail("it started")
+    pid = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
