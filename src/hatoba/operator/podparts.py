@@ -33,7 +33,8 @@ def _quantity(given: object) -> str:
         raise ValueError("a quantity is text or a whole number")  # noqa: TRY004 -- pydantic's way
     if quantities.amount(given) < 0:
         raise ValueError(f"`{given}` is negative")
-    return str(given)
+    # As it comes back from the API: written otherwise, it would seem changed in every pass.
+    return quantities.canonical(given)
 
 
 Quantity: TypeAlias = Annotated[
