@@ -1,8 +1,8 @@
 """The operator ends before each of its writes in turn; the next one brings the same end about.
 
 An installation, the longest, is walked in two ways. A chain of operators, each of which ends
-after one write, or a few, meets every state in between at the cost of one installation. Beside
-it, installations that are cut off once are walked at every HATOBA_CHAOS_STEP-th write; 1 walks
+after a few writes, meets many states in between at the cost of one installation. Beside it,
+installations that are cut off once are walked at every HATOBA_CHAOS_STEP-th write; 1 walks
 them all, which takes minutes.
 """
 
@@ -55,7 +55,7 @@ async def test_an_installation_that_is_cut_off_at_any_write_ends_the_same(stage)
     assert seen > AT_LEAST["install"] - STEP
 
 
-@pytest.mark.parametrize("writes", [1, 6])
+@pytest.mark.parametrize("writes", [6])
 async def test_operators_that_end_after_a_few_writes_install_together(stage, writes):
     await stage.install()
     assert not await stage.live(Calm())
