@@ -23,9 +23,11 @@ async def pid_of(questions: Questions) -> int:
 class SilentEnds:
     """Stands between client and server; the client never learns that the server hung up."""
 
+    url: str
+
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
-        self.ended = asyncio.Event()
+        self._ended = asyncio.Semaphore(0)
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,8 +35,12 @@ class SilentEnds:
         self._writers += [writer, to_server]
         asking = asyncio.create_task(self._copy(reader, to_server))
         await self._copy(from_server, writer)
-        self.ended.set()
+        self._ended.release()
         await asking
+
+    async def wait_for_ends(self, count: int) -> None:
+        for _ in range(count):
+            await self._ended.acquire()
 
     @staticmethod
     async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,20 +73,37 @@ async def questions(database):
         yield opened
 
 
-async def test_a_session_that_ended_unasked_is_said_and_replaced(database) -> None:
-    between = SilentEnds(database.url.host, database.url.port)
-    server = await asyncio.start_server(between.serve, "127.0.0.1")
+@pytest.fixture
+async def between(database):
+    """The same database by a detour that keeps ends of sessions to itself."""
+    detour = SilentEnds(database.url.host, database.url.port)
+    server = await asyncio.start_server(detour.serve, "127.0.0.1")
     port = server.sockets[0].getsockname()[1]
-    through = open_database(
-        database.url.set(port=port).render_as_string(hide_password=False)  # the same, by a detour
-    )
-    async with server, open_questions(through, connections=1) as questions:
+    detour.url = database.url.set(port=port).render_as_string(hide_password=False)
+    async with server:
+        yield detour
+
+
+async def test_whoever_asks_first_after_a_session_ended_unasked_is_answered(
+    database, between
+) -> None:
+    through = open_database(between.url)
+    async with open_questions(through, connections=1) as questions:
         idle = await pid_of(questions)
         await _terminate(database, idle)
-        await asyncio.wait_for(between.ended.wait(), 60)
+        await asyncio.wait_for(between.wait_for_ends(1), 60)
+        assert await pid_of(questions) != idle
+        between.close()
+
+
+async def test_a_change_on_a_session_that_ended_unasked_is_refused(database, between) -> None:
+    through = open_database(between.url)
+    async with open_questions(through, connections=1) as questions:
+        idle = await pid_of(questions)
+        await _terminate(database, idle)
+        await asyncio.wait_for(between.wait_for_ends(1), 60)
         with pytest.raises(DatabaseUnavailable):
-            await pid_of(questions)
-        between.ended.clear()
+            await questions.change_one("SELECT 1")
         assert await pid_of(questions) != idle
         between.close()
 
@@ -90,6 +113,18 @@ async def test_a_session_that_ends_under_a_statement_is_said_and_replaced(questi
     with pytest.raises(DatabaseUnavailable):
         await questions.ask("SELECT pg_terminate_backend(pg_backend_pid())")
     assert await pid_of(questions) != before
+
+
+ENDING = "SELECT nextval('asked'), pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.mark.parametrize(("way", "times"), [("change_one", 1), ("ask_one", 2), ("ask", 2)])
+async def test_only_what_changes_nothing_is_asked_twice(questions, way, times) -> None:
+    await questions.change_one("CREATE SEQUENCE asked")
+    with pytest.raises(DatabaseUnavailable):
+        await getattr(questions, way)(ENDING)
+    [row] = await questions.ask("SELECT last_value FROM asked")
+    assert row["last_value"] == times
 
 
 async def test_a_transaction_that_was_left_open_ends_with_its_connection(questions) -> None:
@@ -117,9 +152,9 @@ async def _refuse(questions) -> None:
         raise Conflict("not like this")
 
 
-async def _terminate(database, pid: int) -> None:
+async def _terminate(database, *pids: int) -> None:
     connection = await asyncpg.connect(**database.asyncpg_arguments())
-    await connection.execute(f"SELECT pg_terminate_backend({pid})")
+    await connection.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", pids)
     await connection.close()
 
 

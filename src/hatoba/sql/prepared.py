@@ -7,22 +7,32 @@ connection that failed, or that is still in a transaction, is given up and not l
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from hatoba.kernel.errors import HatobaError
 from hatoba.sql.engine import Database, translated
 
+_T = TypeVar("_T")
 _Asked: TypeAlias = tuple[str, tuple[Any, ...]]
 BareConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 _SETTINGS: Final = "SET plan_cache_mode = force_generic_plan; SET jit = off;"
 """Planning such a statement costs more than running it, and so would compiling it."""
+_LOST: Final = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
+)
+"""What a connection raises whose session has ended, before or after it was asked."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -45,27 +55,67 @@ class Questions:
             DatabaseUnavailable: the server does not answer.
         """
         with translated():
-            async with self.pool.acquire() as connection:
-                try:
-                    yield connection
-                except HatobaError:
-                    # What we refuse ourselves says nothing against the connection.
-                    _give_up_unfinished(connection)
-                    raise
-                except BaseException:
-                    connection.terminate()
-                    raise
-                _give_up_unfinished(connection)
+            async with self._connection() as connection:
+                yield connection
 
-    async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
-        """Return the rows of a statement.
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[BareConnection]:
+        async with self.pool.acquire() as connection:
+            try:
+                yield connection
+            except HatobaError:
+                # What we refuse ourselves says nothing against the connection.
+                _give_up_unfinished(connection)
+                raise
+            except BaseException:
+                _terminate(connection)
+                raise
+            _give_up_unfinished(connection)
+
+    async def read(self, put: Callable[[BareConnection], Awaitable[_T]]) -> _T:
+        """Put a question that changes nothing; once more where its connection proves lost.
+
+        Whoever asks first after a server has ended its sessions is not to suffer for it. His
+        second connection is new: those that were idle beside the first one have ended with it.
 
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
-        async with self.lend() as connection:
-            rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
+        with translated():
+            with suppress(*_LOST):
+                async with self._connection() as connection:
+                    return await put(connection)
+            await self.pool.expire_connections()
+            async with self._connection() as connection:
+                return await put(connection)
+
+    async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
+        """Return the rows of a statement that changes nothing.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        rows: Sequence[asyncpg.Record] = await self.read(
+            lambda connection: connection.fetch(statement, *values)
+        )
         return rows
+
+    async def ask_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
+        """Return the first row of a statement that changes nothing, or None.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        return await self.read(lambda connection: connection.fetchrow(statement, *values))
+
+    async def change_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
+        """Run a statement that changes something, once; return its first row, or None.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer; nobody knows whether it was done.
+        """
+        async with self.lend() as connection:
+            return await connection.fetchrow(statement, *values)
 
     async def ask_together(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
         """Return the rows of a statement, asked once for all who wait to ask the same.
@@ -87,30 +137,34 @@ class Questions:
 
     async def _ask_waiting(self, asked: _Asked) -> Sequence["asyncpg.Record"]:
         statement, values = asked
+
+        async def put(connection: BareConnection) -> Sequence["asyncpg.Record"]:
+            self._close(asked)
+            rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
+            return rows
+
         try:
-            async with self.lend() as connection:
-                del self._waiting[asked]
-                rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
-                return rows
+            return await self.read(put)
         finally:
             # Where there was no connection.
-            if self._waiting.get(asked) is asyncio.current_task():
-                del self._waiting[asked]
+            self._close(asked)
 
-    async def ask_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
-        """Return the first row of a statement, or None.
-
-        Raises:
-            DatabaseUnavailable: the server does not answer.
-        """
-        async with self.lend() as connection:
-            return await connection.fetchrow(statement, *values)
+    def _close(self, asked: _Asked) -> None:
+        """Let whoever comes from now on ask anew."""
+        if self._waiting.get(asked) is asyncio.current_task():
+            del self._waiting[asked]
 
 
 def _seen(task: "asyncio.Task[Any]") -> None:
     """Take note of how a question ended, as all who asked may have left."""
     if not task.cancelled():
         task.exception()
+
+
+def _terminate(connection: BareConnection) -> None:
+    # The pool takes one back by itself whose end the driver has noticed.
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _give_up_unfinished(connection: BareConnection) -> None:

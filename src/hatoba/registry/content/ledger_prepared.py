@@ -133,7 +133,7 @@ class PreparedLedger(PushLedger):
         states: frozenset[RepositoryState],
         now: datetime,
     ) -> bool:
-        row = await self.questions.ask_one(
+        row = await self.questions.change_one(
             _BEGIN_UPLOAD,
             name.namespace,
             name.name,
@@ -172,7 +172,7 @@ class PreparedLedger(PushLedger):
         hash_state: str | None,
         storage_state: str | None,
     ) -> bool:
-        moved = await self.questions.ask_one(
+        moved = await self.questions.change_one(
             _ADVANCE_UPLOAD, upload.id, upload.received, received, hash_state, storage_state or "{}"
         )
         return moved is not None
@@ -207,7 +207,7 @@ class PreparedLedger(PushLedger):
 
     @override
     async def push_manifest(self, push: ManifestPush) -> RepositoryRecord:
-        row = await self.questions.ask_one(
+        row = await self.questions.change_one(
             _PUSH_MANIFEST,
             push.name.namespace,
             push.name.name,
@@ -234,10 +234,10 @@ class PreparedLedger(PushLedger):
     async def _location(self) -> int:
         """Return the id of the location; its row is never removed."""
         if self._location_id is None:
-            row = await self.questions.ask_one(_LOCATION, self.location)
+            row = await self.questions.change_one(_LOCATION, self.location)
             if row is None:
                 # Another process was quicker; its row is seen by a statement that begins now.
-                row = await self.questions.ask_one(_LOCATION, self.location)
+                row = await self.questions.change_one(_LOCATION, self.location)
             assert row is not None
             self._location_id = row["id"]
         return self._location_id

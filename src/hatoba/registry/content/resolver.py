@@ -7,7 +7,7 @@ same through SQLAlchemy.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from typing_extensions import override
 
@@ -17,7 +17,7 @@ from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.sql.engine import Database
-from hatoba.sql.prepared import Questions
+from hatoba.sql.prepared import BareConnection, Questions
 
 _STATEMENT: Final = """
 SELECT asked.number, found.*
@@ -105,20 +105,24 @@ class PreparedTagResolver(TagResolver):
         return (await asyncio.shield(question.answers)).get(place)
 
     async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
+        async def put(connection: BareConnection) -> list[Any]:
+            self._close(question)
+            wanted = list(question.places)
+            rows: list[Any] = await connection.fetch(
+                _STATEMENT,
+                [name.namespace for name, _ in wanted],
+                [name.name for name, _ in wanted],
+                [tag for _, tag in wanted],
+                milliseconds(self.clock.now()),
+            )
+            return rows
+
         try:
-            async with self.questions.lend() as connection:
-                self._close(question)
-                wanted = list(question.places)
-                rows = await connection.fetch(
-                    _STATEMENT,
-                    [name.namespace for name, _ in wanted],
-                    [name.name for name, _ in wanted],
-                    [tag for _, tag in wanted],
-                    milliseconds(self.clock.now()),
-                )
+            found = await self.questions.read(put)
         finally:
             self._close(question)
-        return {number: _resolved(wanted[number - 1][0], *found) for number, *found in rows}
+        wanted = list(question.places)
+        return {number: _resolved(wanted[number - 1][0], *row) for number, *row in found}
 
     def _close(self, question: _Question) -> None:
         """Let whoever comes from now on ask anew."""
