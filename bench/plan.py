@@ -77,9 +77,9 @@ QUICK: Final = Plan(
     upload_bytes=64 * MIB,
     uploads=16,
     statements=2000,
-    registries=50,
-    namespaces=10,
-    idle_seconds=10.0,
+    registries=10,
+    namespaces=5,
+    idle_seconds=3.0,
 )
 TINY: Final = Plan(
     label="tiny",
