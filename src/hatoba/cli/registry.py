@@ -148,16 +148,20 @@ def _run(
     management: "Listener | None",
     workers: int,
 ) -> int:
+    from hatoba.registry.accounts.matches import SharedMatches
     from hatoba.registry.app import make_application, open_services
     from hatoba.registry.blobs.opening import warm
     from hatoba.registry.workers.duties import background_duties, run_background
     from hatoba.serving.supervisor import serve as serve_forked
 
     warm(configuration)
+    matches = SharedMatches()
 
     @contextlib.asynccontextmanager
     async def application(worker: "Worker") -> "AsyncIterator[Application]":
-        opened = open_services(configuration, is_draining=lambda: worker.is_draining)
+        opened = open_services(
+            configuration, is_draining=lambda: worker.is_draining, matches=matches
+        )
         async with opened as services:
             yield make_application(services)
 

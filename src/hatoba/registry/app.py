@@ -21,6 +21,7 @@ from hatoba.config.loader import Configuration
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock, SystemClock
 from hatoba.registry.access import store as access_store
+from hatoba.registry.accounts.matches import SharedMatches
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.opening import disk_of, open_blobs, written_location
@@ -97,8 +98,11 @@ async def open_services(
     *,
     clock: Clock | None = None,
     is_draining: Callable[[], bool] = lambda: False,
+    matches: SharedMatches | None = None,
 ) -> AsyncIterator[Services]:
     """Connect and build; on leaving, write what waits and close everything.
+
+    `matches` is what the workers of one parent share of the passwords that they compared.
 
     Raises:
         StorageMissing: no location is configured.
@@ -107,7 +111,7 @@ async def open_services(
     """
     settings = configuration.settings
     async with AsyncExitStack() as stack:
-        rooms, shelf = await _open_shelf(stack, configuration, clock=clock)
+        rooms, shelf = await _open_shelf(stack, configuration, clock=clock, matches=matches)
         resolver = await _resolver(stack, shelf.database, clock=shelf.clock)
         # Runs last but for the database's closing: what waits must be written before that.
         stack.push_async_callback(rooms.audit.flush)
@@ -147,7 +151,11 @@ async def _common_clock(stack: AsyncExitStack, database: Database) -> Clock:
 
 
 async def _open_shelf(
-    stack: AsyncExitStack, configuration: Configuration, *, clock: Clock | None
+    stack: AsyncExitStack,
+    configuration: Configuration,
+    *,
+    clock: Clock | None,
+    matches: SharedMatches | None,
 ) -> tuple[Rooms, Shelf]:
     settings = configuration.settings
     location, _ = written_location(settings)
@@ -164,6 +172,7 @@ async def _open_shelf(
         lookups=lookups,
         clock=clock,
         read_config=config_reader(blobs),
+        matches=matches,
     )
     policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
     ledger = await stack.enter_async_context(

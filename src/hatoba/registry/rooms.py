@@ -17,6 +17,7 @@ from hatoba.registry.accounts.app_tokens import AppTokens
 from hatoba.registry.accounts.applications import Applications
 from hatoba.registry.accounts.credentials import Credentials
 from hatoba.registry.accounts.deletion import Deletion
+from hatoba.registry.accounts.matches import SharedMatches
 from hatoba.registry.accounts.organizations import Organizations
 from hatoba.registry.accounts.robots import Robots
 from hatoba.registry.accounts.secrets import (
@@ -96,6 +97,7 @@ def open_rooms(
     clock: Clock,
     password_rounds: int = 12,
     read_config: ConfigReader | None = None,
+    matches: SharedMatches | None = None,
 ) -> Rooms:
     """Build the rooms upon a migrated database; nothing is connected or read here."""
     ground = _Ground(
@@ -105,7 +107,7 @@ def open_rooms(
         clock=clock,
         cipher=ColumnCipher(derive_key(settings.database_secret_key)),
         passwords=PasswordCipher(derive_key(settings.secret_key)),
-        hasher=SecretHasher(rounds=password_rounds),
+        hasher=SecretHasher(rounds=password_rounds, known=matches or SharedMatches()),
         audit=AuditLog(database=database, lookups=lookups, clock=clock),
     )
     audit = ground.audit

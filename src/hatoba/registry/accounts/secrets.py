@@ -8,13 +8,10 @@ passwords are base64(IV[16] + AES-256-CBC(PKCS7(JSON))).
 import asyncio
 import base64
 import binascii
-import hashlib
-import hmac
 import itertools
 import json
 import secrets
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,13 +22,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from hatoba.kernel.errors import InvalidInput
+from hatoba.registry.accounts.matches import SharedMatches
 from hatoba.registry.accounts.metrics import PASSWORD_HASHES
 
 COLUMN_PREFIX: Final = "v0$$"
 NONCE_BYTES: Final = 13
 BLOCK_BYTES: Final = 16
 BCRYPT_BYTES: Final = 72
-REMEMBERED_MATCHES: Final = 1024
 
 
 class UnreadableSecret(InvalidInput):
@@ -130,15 +127,15 @@ class PasswordCipher:
 class SecretHasher:
     """bcrypt, off the event loop; remembers in memory which secrets it saw match.
 
-    A secret that several requests bring at once is hashed once.
+    A secret that several requests bring at once is hashed once, in whichever processes that share
+    `known` they arrive.
 
     What is remembered is bound to the stored hash, so that a changed password or a revoked token
     is never accepted from memory: the row is read each time.
     """
 
     rounds: int = 12
-    _process_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _matches: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
+    known: SharedMatches = field(default_factory=SharedMatches, repr=False)
     _comparing: dict[bytes, asyncio.Task[bool]] = field(default_factory=dict, repr=False)
 
     async def hash(self, secret: str) -> str:
@@ -147,21 +144,27 @@ class SecretHasher:
 
     async def matches(self, secret: str, *, stored: str) -> bool:
         """Say whether a secret is the one behind a stored hash."""
-        mark = self._mark(secret, stored)
-        if mark in self._matches:
-            self._matches.move_to_end(mark)
+        mark = self.known.mark(secret, stored=stored)
+        if mark in self.known:
             return True
         if mark not in self._comparing:
-            comparing = asyncio.create_task(asyncio.to_thread(_matches_blocking, secret, stored))
+            comparing = asyncio.create_task(
+                asyncio.to_thread(self._compare_blocking, mark, secret, stored)
+            )
             comparing.add_done_callback(lambda _: self._comparing.pop(mark, None))
             self._comparing[mark] = comparing
         # Who waits may leave; the others still want to know.
-        if not await asyncio.shield(self._comparing[mark]):
-            return False
-        self._matches[mark] = None
-        if len(self._matches) > REMEMBERED_MATCHES:
-            self._matches.popitem(last=False)
-        return True
+        return await asyncio.shield(self._comparing[mark])
+
+    def _compare_blocking(self, mark: bytes, secret: str, stored: str) -> bool:
+        with self.known.alone_blocking(mark):
+            # Another process may have found it while this one waited.
+            if mark in self.known:
+                return True
+            if not _matches_blocking(secret, stored):
+                return False
+            self.known.add(mark)
+            return True
 
     async def waste_time(self, secret: str) -> None:
         """Take as long as a comparison, so that unknown names cannot be told by their speed."""
@@ -171,10 +174,6 @@ class SecretHasher:
         PASSWORD_HASHES.inc()
         salt = bcrypt.gensalt(self.rounds)
         return bcrypt.hashpw(_for_bcrypt(secret), salt).decode()
-
-    def _mark(self, secret: str, stored: str) -> bytes:
-        text = f"{stored}\0{secret}".encode(errors="surrogatepass")
-        return hmac.digest(self._process_key, text, hashlib.sha256)
 
 
 def _for_bcrypt(secret: str) -> bytes:
