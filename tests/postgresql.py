@@ -101,7 +101,16 @@ def running_postgres() -> Iterator[PostgresServer]:
     if given:
         yield PostgresServer(url=given)
         return
+    with own_postgres() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def own_postgres(programs: str = "") -> Iterator[PostgresServer]:
+    """Give a server of one's own; with the programs of a directory, or of this machine."""
     initdb, postgres = program("initdb"), program("postgres")
+    if programs:
+        initdb, postgres = f"{programs}/initdb", f"{programs}/postgres"
     if initdb is None or postgres is None:
         pytest.skip("no PostgreSQL server programs (Debian: postgresql)")
     directory = tempfile.mkdtemp(prefix="hatoba-test-postgres-", dir=_place())

@@ -220,10 +220,13 @@ class World:
         changed = [
             await self.admit_routes(),
             await self._status(CLAIMS, _bound),
-            await self._status(DEPLOYMENTS, _available),
+            await self.run_deployments(),
             await self._status(JOBS, _complete),
         ]
         return any(changed)
+
+    async def run_deployments(self):
+        return await self._status(DEPLOYMENTS, _available)
 
     async def admit_routes(self):
         return await self._status(ROUTES, _admitted)

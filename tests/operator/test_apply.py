@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.operator.builders import a_deployment
 
-from hatoba.operator.apply import contains, differs, replica_owners, stamped
+from hatoba.operator.apply import contains, differs, stamped
+from hatoba.operator.moving import replica_owners
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

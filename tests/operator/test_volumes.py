@@ -7,9 +7,10 @@ from tests.operator.builders import NAME, NAMESPACE, UID, a_claim, owned
 from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, ResourceName
 from hatoba.operator import overrides
 from hatoba.operator.landscape import StorageClass, Volume
-from hatoba.operator.model import RolloutBlocked
+from hatoba.operator.model import Images, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.overrides import Overrides
+from hatoba.operator.stores import stores_of
 from hatoba.operator.volumes import growth_of, wanted_volumes
 
 STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
@@ -31,7 +32,14 @@ def a_live_claim(size="50Gi", *, of="fast", suffix="quay-database", phase="Bound
 def volumes(*claims, classes=CLASSES, annotations=None, **postgres):
     metadata = {"name": NAME, "namespace": NAMESPACE, "uid": UID, "annotations": annotations}
     asked = {"postgres": Overrides(**postgres)}
-    return wanted_volumes({"metadata": metadata}, asked, owned=owned(*claims), classes=classes)
+    there = owned(*claims)
+    return wanted_volumes(
+        {"metadata": metadata},
+        asked,
+        owned=there,
+        classes=classes,
+        stores=stores_of(NAME, asked, Images(), owned=there),
+    )
 
 
 def refusal(*claims, **asked):
@@ -67,7 +75,7 @@ def test_the_scanners_scratch_volume_has_its_own_least_size():
     }
     registry = {"metadata": {"name": NAME}}
     with pytest.raises(RolloutBlocked, match="size from 20Gi to 19Gi"):
-        wanted_volumes(registry, asked, owned=owned(), classes=())
+        wanted_volumes(registry, asked, owned=owned(), classes=(), stores={})
 
 
 def test_a_live_volume_grows_where_its_class_lets_it():
@@ -107,12 +115,26 @@ def test_what_is_not_asked_for_stays_as_it_is():
     assert volumes(a_live_claim("5Gi"))["quay-database"] == Volume(size="5Gi")
 
 
-def test_the_class_of_a_volume_with_data_cannot_change():
-    reason, fact = refusal(a_live_claim(of="slow"), storage_class="fast")
+def test_a_database_of_another_class_moves_to_a_claim_of_its_own():
+    found = volumes(a_live_claim("80Gi", of="slow"), storage_class="fast")
+    assert found["quay-database"] == Volume(size="80Gi")
+    assert found["quay-database-2"] == Volume(size="80Gi", storage_class="fast")
+
+
+def test_no_database_is_stopped_for_a_class_that_is_not_there():
+    assert refusal(a_live_claim(of="slow"), storage_class="missing") == (
+        "ComponentOverrideInvalid",
+        "invalid overrides: there is no StorageClass missing",
+    )
+
+
+def test_the_class_of_the_volume_with_blobs_cannot_change():
+    live = a_live_claim(of="slow", suffix="quay-datastore")
+    reason, fact = refusal(live, annotations={"hatoba.dev/datastore-class": "fast"})
     assert reason == "ComponentOverrideInvalid"
     assert fact.startswith(
         f"invalid overrides: cannot change the storage class of PersistentVolumeClaim {NAME}-"
-        "quay-database from slow to fast"
+        "quay-datastore from slow to fast"
     )
 
 

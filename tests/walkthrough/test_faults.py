@@ -45,7 +45,9 @@ def hold_recovery(home) -> Path:
 
     Recovery asks for what follows in an archive, and does not go on before it is answered.
     """
-    volume = home.get("pvc", f"{REGISTRY}-quay-database")["spec"]["volumeName"]
+    pod = home.get("deployment", f"{REGISTRY}-quay-database")["spec"]["template"]["spec"]
+    claim = pod["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    volume = home.get("pvc", claim)["spec"]["volumeName"]
     shown = json.loads(home.kubectl("get", "pv", volume, "-o", "json"))
     data = Path(shown["spec"]["hostPath"]["path"]) / "userdata"
     gate = data / "gate"

@@ -30,8 +30,10 @@ from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.leftovers import secrets_in_use
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
+from hatoba.operator.moving import Mover, marked, replica_owners
 from hatoba.operator.render import Rendered
 from hatoba.operator.status import is_current_job
+from hatoba.operator.stores import COPY, DATABASES
 from hatoba.operator.tailoring import DEPLOYMENTS
 from hatoba.operator.volumes import is_empty, is_other
 
@@ -52,6 +54,7 @@ class Applier:
     def __init__(self, cluster: Cluster, *, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._mover = Mover(cluster)
 
     async def apply(self, plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> bool:
         """Create and change what differs; return whether anything did.
@@ -65,7 +68,7 @@ class Applier:
             obj = undisputed(rendered, owned)
             try:
                 live = owned.get(obj["kind"], obj["metadata"]["name"])
-                changed |= await self._bring(plan, obj, live)
+                changed |= await self._bring(plan, obj, live, owned)
             except (Conflict, Unavailable, AdmissionDenied):
                 # Passing weather: the queue tries again, the status stays as it is. What
                 # admission says names its object already.
@@ -74,10 +77,18 @@ class Applier:
                 raise _refusal(obj, error) from error
         return changed
 
-    async def _bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> bool:
+    async def _bring(
+        self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None, owned: Owned
+    ) -> bool:
         suffix = obj["metadata"]["name"].removeprefix(plan.prefix)
         if obj["kind"] == "Job":
             return await self._bring_job(plan, obj, live)
+        if obj["kind"] == "Deployment" and suffix in DATABASES:
+            obj = marked(plan, suffix, obj, live)
+            changed = differs(obj, live)
+            if changed:
+                live = await self._cluster.apply(stamped(obj))
+            return await self._mover.scale(plan, suffix, live, owned) or changed
         if obj["kind"] == "Deployment" and suffix in _SCALED:
             return await self._bring_scaled(plan, obj, live)
         if obj["kind"] == "PersistentVolumeClaim" and live is not None:
@@ -110,7 +121,9 @@ class Applier:
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Create a Job once per version; a template that changed is no reason to run it again."""
-        if not plan.migrating:
+        if obj["metadata"]["name"].endswith(COPY):
+            return await self._mover.bring_copy(plan, stamped(obj), live)
+        if not plan.migrating or plan.store("quay-database").is_stopped:
             return False
         if live is None:
             await self.create_job(obj)
@@ -182,6 +195,10 @@ class Applier:
             },
             manager=names.SCALE_MANAGER,
         )
+
+    async def tidy_moves(self, plan: RegistryPlan, owned: Owned) -> None:
+        """Delete what moves of databases have left: Jobs, and volumes that nobody needs."""
+        await self._mover.tidy(plan, owned)
 
     async def remove_outdated(self, rendered: Rendered, owned: Owned) -> None:
         """Delete generated Secrets of former content, once no pod runs with them.
@@ -305,12 +322,3 @@ def contains(live: JsonValue, wanted: JsonValue) -> bool:
             any(contains(have, want) for have in live) for want in wanted
         )
     return bool(live == wanted)
-
-
-def replica_owners(deployment: JsonObject) -> set[str]:
-    """Return the field managers that hold `spec.replicas`."""
-    return {
-        str(entry.get("manager"))
-        for entry in deployment["metadata"].get("managedFields") or []
-        if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-    }

@@ -15,6 +15,7 @@ from hatoba.operator.apply import differs, scale_wanted
 from hatoba.operator.model import Owned, RegistryPlan
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.status import is_current_job
+from hatoba.operator.stores import COPY
 
 LONGEST_VALUE: Final = 60
 _INTERNAL: Final = frozenset({"apiVersion", "kind", "metadata.ownerReferences"})
@@ -58,10 +59,7 @@ def _change(plan: RegistryPlan, obj: JsonObject, owned: Owned) -> Change | None:
     kind, name, place = obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"]
     live = owned.get(kind, name)
     if kind == "Job":
-        if not plan.migrating or (live is not None and is_current_job(live, plan)):
-            return None
-        effect = Effect.RUN if live else Effect.CREATE
-        return Change(effect=effect, kind=kind, name=name, namespace=place)
+        return _job(plan, obj, live)
     if live is None:
         return Change(effect=Effect.CREATE, kind=kind, name=_base_name(obj), namespace=place)
     scale = scale_wanted(plan, live) if kind == "Deployment" else None
@@ -76,6 +74,18 @@ def _change(plan: RegistryPlan, obj: JsonObject, owned: Owned) -> Change | None:
     details = details or ("fields that are not wanted any more",)
     effect = Effect.RESTART if restarts else Effect.CHANGE
     return Change(effect=effect, kind=kind, name=name, namespace=place, details=details)
+
+
+def _job(plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> Change | None:
+    name, place = obj["metadata"]["name"], obj["metadata"]["namespace"]
+    effect = Effect.RUN if live else Effect.CREATE
+    if name.endswith(COPY):
+        told = ("the database is stopped until it has succeeded",)
+        made = Change(effect=effect, kind="Job", name=name, namespace=place, details=told)
+        return made if live is None else None
+    if not plan.migrating or (live is not None and is_current_job(live, plan)):
+        return None
+    return Change(effect=effect, kind="Job", name=name, namespace=place)
 
 
 def _left(plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> list[Change]:

@@ -112,6 +112,39 @@ class Restoration:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class DataMove:
+    """A database on its way into another claim."""
+
+    claim: str
+    """Name without the registry's prefix of the claim that it moves to."""
+    image: str
+    """The server that is to run with it."""
+    failure: str = ""
+    """Why it stays where it is; "" while it is on its way, and does not serve."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class DataStore:
+    """Where a managed database lives. Names of claims are without the registry's prefix."""
+
+    claim: str
+    image: str
+    """The server that runs with it."""
+    copied: bool = False
+    """True when the data came there by a move."""
+    kept: tuple[str, ...] = ()
+    """Claims with the data from before earlier moves."""
+    abandoned: str = ""
+    """A claim that a move had begun to fill which is not wanted any more."""
+    move: DataMove | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """True while nobody may write."""
+        return self.move is not None and not self.move.failure
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class RegistryPlan:
     """Everything that decides how the objects of one registry look."""
 
@@ -142,6 +175,10 @@ class RegistryPlan:
     """True when the registry's data outlives it."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     """By the name of the claim, without the registry's prefix."""
+    stores: Mapping[str, DataStore] = field(default_factory=dict)
+    """By the name of the database's Deployment, without the registry's prefix."""
+    released: frozenset[str] = frozenset()
+    """Claims from before a move that may be deleted, by their full names."""
     migrating: bool = True
     """True until the database has the schema of `settings.quay_version`."""
     restoration: "Restoration | None" = None
@@ -164,6 +201,12 @@ class RegistryPlan:
     def overridden(self, kind: str) -> Overrides:
         """Return the overrides of a component."""
         return self.overrides.get(kind, NOTHING)
+
+    def store(self, database: str) -> DataStore:
+        """Return where a managed database lives; what is new lives in a claim of its name."""
+        images = self.settings.images
+        image = images.postgres if database == "quay-database" else images.clair_postgres
+        return self.stores.get(database, DataStore(claim=database, image=image))
 
     @property
     def prefix(self) -> str:
@@ -261,6 +304,8 @@ class Reason(StrEnum):
     OVERRIDE_INVALID = "ComponentOverrideInvalid"
     CLAIM_PENDING = "PVCPending"
     CLAIM_FAILED = "PVCProvisioningFailed"
+    POSTGRES_UPGRADE = "PostgresUpgradeInProgress"
+    POSTGRES_UPGRADE_FAILED = "PostgresUpgradeFailed"
     DOWNGRADE_REFUSED = "DowngradeRefused"
     """Ours: Quay's operator goes back without a word."""
 

@@ -38,6 +38,7 @@ from hatoba.operator.model import (
 )
 from hatoba.operator.observation import Observation
 from hatoba.operator.overrides import Overrides
+from hatoba.operator.stores import DATABASES, released, stores_of
 from hatoba.operator.volumes import wanted_volumes
 
 ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
@@ -101,12 +102,6 @@ def planned(
     exposure = chosen_exposure(observation, bundle)
     check_components(observation.listed, exposure=exposure, bundle=bundle)
     overrides = read_overrides(observation.listed)
-    volumes = wanted_volumes(
-        observation.registry,
-        overrides,
-        owned=observation.owned,
-        classes=observation.capabilities.storage_classes,
-    )
     plan = make_plan(
         observation,
         bundle,
@@ -115,6 +110,13 @@ def planned(
         exposure=exposure,
         hostname=known_hostname(observation, bundle, exposure) or "",
         overrides=overrides,
+    )
+    volumes = wanted_volumes(
+        observation.registry,
+        overrides,
+        owned=observation.owned,
+        classes=observation.capabilities.storage_classes,
+        stores=plan.stores,
     )
     return replace(plan, volumes=volumes, retained=_is_retained(observation.registry["metadata"]))
 
@@ -162,11 +164,17 @@ def make_plan(
         bucket=observation.bucket,
         access_mode=_access_mode(metadata),
         overrides=overrides,
+        released=released(observation.registry),
         restoration=_restoration(observation) if not current else None,
         migrating=current != settings.quay_version,
         upgrading=current not in ("", settings.quay_version),
     )
-    return replace(plan, pair=_pair(plan, observation.owned, stored))
+    stores = stores_of(plan.name, overrides, settings.images, owned=observation.owned)
+    return replace(
+        plan,
+        pair=_pair(plan, observation.owned, stored),
+        stores={base: found for base, found in stores.items() if plan.manages(DATABASES[base])},
+    )
 
 
 def awaited(plan: RegistryPlan) -> RolloutBlocked | None:

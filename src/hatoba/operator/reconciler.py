@@ -157,6 +157,7 @@ class Reconciler:
             observation, plan, owned, editor_secret=rendered.mounts.editor_credentials
         )
         await self._reporter.report(observation.registry, report)
+        await self._applier.tidy_moves(plan, observation.owned)
         if not changed:
             await self._applier.remove_outdated(rendered, owned)
             await self._asker.tidy(plan, rendered, owned)
@@ -195,6 +196,7 @@ class Reconciler:
             version=plan.settings.quay_version,
             migration=status.migration_of(plan, owned),
             verdicts=status.verdicts_of(plan, owned),
+            unmoved=status.unmoved(plan),
             unhealthy=status.unhealthy_components(plan, owned),
             registry_endpoint=status.registry_endpoint(plan, owned),
             editor_endpoint=status.editor_endpoint(plan, owned),

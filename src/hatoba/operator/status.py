@@ -22,6 +22,7 @@ from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, po
 from hatoba.operator.landscape import Way
 from hatoba.operator.leftovers import left_behind
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
+from hatoba.operator.stores import DATABASES, failure_of
 
 CREATED_MESSAGE: Final = "all objects created/updated successfully"
 MIGRATING_MESSAGE: Final = "running database migrations"
@@ -50,6 +51,8 @@ class Report:
     verdicts: Mapping[str, Verdict]
     """By component kind; empty before anything was planned."""
     unhealthy: JsonObject
+    unmoved: str = ""
+    """Why a database stays where it was; "" when none has to."""
     registry_endpoint: str = ""
     editor_endpoint: str = ""
     editor_secret: str = ""
@@ -85,6 +88,12 @@ def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
     """Tell whether a Job prepares the version that is wanted."""
     annotations = job["metadata"].get("annotations") or {}
     return bool(annotations.get(names.VERSION_ANNOTATION) == plan.settings.quay_version)
+
+
+def unmoved(plan: RegistryPlan) -> str:
+    """Say why databases stay where they were; "" when none has to."""
+    managed = [base for base, kind in DATABASES.items() if plan.manages(kind)]
+    return "; ".join(filter(None, (failure_of(plan, base) for base in managed)))
 
 
 def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
@@ -323,6 +332,13 @@ def _available(report: Report, *, current: str) -> JsonObject:
 def _created(report: Report, *, current: str) -> JsonObject:
     if not report.migration.done:
         return _migrating("ComponentsCreated", report, current=current)
+    if report.unmoved:
+        return _condition(
+            "ComponentsCreated",
+            ready=False,
+            reason=Reason.POSTGRES_UPGRADE_FAILED,
+            message=report.unmoved,
+        )
     return _condition(
         "ComponentsCreated",
         ready=True,

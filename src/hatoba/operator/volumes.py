@@ -6,14 +6,14 @@ is, so that an override that is taken out again changes no volume.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.kernel.quantities import amount
 from hatoba.operator import names
 from hatoba.operator.landscape import StorageClass, Volume
-from hatoba.operator.model import DATA_STORE, Owned, Reason, RolloutBlocked
+from hatoba.operator.model import DATA_STORE, DataStore, Owned, Reason, RolloutBlocked
 from hatoba.operator.overrides import NOTHING, Overrides
 
 DEFAULT_SIZE: Final = "50Gi"
@@ -38,11 +38,13 @@ def wanted_volumes(
     *,
     owned: Owned,
     classes: tuple[StorageClass, ...],
+    stores: Mapping[str, DataStore],
 ) -> dict[str, Volume]:
     """Return the volumes by the name of their claims without the registry's prefix.
 
     Raises:
-        RolloutBlocked: a volume would have to shrink, to grow where it cannot, or to change class.
+        RolloutBlocked: a volume would have to shrink, to grow where it cannot, or to change a class
+            that it cannot change.
     """
     metadata = registry["metadata"]
     scratch = overrides.get("clair", NOTHING).volume_size
@@ -52,12 +54,52 @@ def wanted_volumes(
     for suffix, wish in _wishes(metadata, overrides).items():
         if wish.size is not None and suffix in _DATABASES:
             _check_shrink(DEFAULT_SIZE, wish.size, where=wish.where_size)
-        live = owned.get(_CLAIM, f"{metadata['name']}-{suffix}")
+        store = stores.get(suffix, DataStore(claim=suffix, image=""))
+        live = owned.get(_CLAIM, f"{metadata['name']}-{store.claim}")
         if live is None or is_empty(live):
-            found[suffix] = Volume(size=wish.size or DEFAULT_SIZE, storage_class=wish.storage_class)
+            found[store.claim] = Volume(
+                size=wish.size or DEFAULT_SIZE, storage_class=wish.storage_class
+            )
+        elif suffix in _DATABASES:
+            found |= _of_database(live, wish, store, classes)
         else:
             found[suffix] = _beside(live, wish, classes)
+        for kept in store.kept:
+            if (old := owned.get(_CLAIM, f"{metadata['name']}-{kept}")) is not None:
+                found[kept] = _as_it_is(old)
     return found
+
+
+def _of_database(
+    live: JsonObject, wish: _Wish, store: DataStore, classes: tuple[StorageClass, ...]
+) -> dict[str, Volume]:
+    """Return the volumes of a database, which can move to one of another class."""
+    present = live["spec"].get("storageClassName")
+    if wish.storage_class not in (None, present):
+        _check_class(str(wish.storage_class), classes, where=wish.where_class)
+    if store.move is None:
+        stays = replace(wish, storage_class=None)
+        return {store.claim: _beside(live, stays, classes)}
+    if wish.size is not None:
+        _check_shrink(requested(live), wish.size, where=wish.where_size)
+    wanted = Volume(size=wish.size or requested(live), storage_class=wish.storage_class or present)
+    return {store.claim: _as_it_is(live), store.move.claim: wanted}
+
+
+def _as_it_is(live: JsonObject) -> Volume:
+    present = live["spec"].get("storageClassName")
+    return Volume(size=requested(live), storage_class=present if class_is_ours(live) else None)
+
+
+def _check_class(wanted: str, known: tuple[StorageClass, ...], *, where: str) -> None:
+    """Refuse to stop a database for a volume that cannot be had."""
+    names_known = [one.name for one in known]
+    if names_known and wanted not in names_known:
+        raise RolloutBlocked(
+            Reason.OVERRIDE_INVALID,
+            f"invalid overrides: there is no StorageClass {wanted}",
+            step=f"create it, or set {where} to one of {', '.join(names_known)}",
+        )
 
 
 def _wishes(metadata: JsonObject, overrides: Mapping[str, Overrides]) -> dict[str, _Wish]:

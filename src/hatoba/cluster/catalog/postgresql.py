@@ -3,6 +3,7 @@
     POSTGRESQL_USER, POSTGRESQL_PASSWORD, POSTGRESQL_DATABASE   owner and database, made once
     POSTGRESQL_ADMIN_PASSWORD                                   lets `postgres` in from outside
     POSTGRESQL_MAX_CONNECTIONS, POSTGRESQL_SHARED_BUFFERS       settings
+    PGPORT                                                      where it listens, else 5432
 
 Data lies in `/var/lib/pgsql/data/userdata`. It is made aside and renamed when it is complete, so
 that a launcher killed at any moment starts over instead of serving half a database. Passwords that
@@ -57,6 +58,7 @@ class Contract:
     admin_password: str
     max_connections: str
     shared_buffers: str
+    port: str
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Contract":
@@ -72,6 +74,7 @@ class Contract:
             admin_password=variables.get("POSTGRESQL_ADMIN_PASSWORD", ""),
             max_connections=variables.get("POSTGRESQL_MAX_CONNECTIONS", "100"),
             shared_buffers=variables.get("POSTGRESQL_SHARED_BUFFERS", "32MB"),
+            port=variables.get("PGPORT", str(PORT)),
         )
         owner = (contract.user, contract.password, contract.database)
         if any(owner) and not all(owner):
@@ -205,7 +208,7 @@ def server_arguments(contract: Contract, *, data: Path, address: str) -> list[st
     """Return the arguments of the server."""
     settings = _SETTINGS | {
         "listen_addresses": address,
-        "port": str(PORT),
+        "port": contract.port,
         "max_connections": contract.max_connections,
         "shared_buffers": contract.shared_buffers,
     }

@@ -215,8 +215,13 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
             return stopped
     if not plan.manages("clairpostgres"):
         return deployments.judge_all(owned, [name], good="Clair component healthy")
-    pending = deployments.judge_claim(owned, database, component="ClairPostgres")
-    return pending or deployments.judge_all(owned, [database, name], good="Clair component healthy")
+    found = deployments.judge_database(
+        plan, owned, DATABASE, component="ClairPostgres", shown=f"Deployment {database}"
+    )
+    if not found.ready:
+        return found
+    remark = found.message if found.message != f"Deployment {database} healthy" else ""
+    return deployments.judge_all(owned, [name], good=remark or "Clair component healthy")
 
 
 CLAIR: Final = ComponentType(

@@ -11,7 +11,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
-from hatoba.operator.components.postgres import database_pod
+from hatoba.operator.components.postgres import copy_jobs, database_claims, database_pod
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 DATABASE: Final = "clair-postgres"
@@ -33,7 +33,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
     return [
         objects.make(plan, "ServiceAccount", DATABASE, component="clair"),
         credentials,
-        objects.claim(plan, DATABASE, component="clair", label=DATABASE),
+        *database_claims(plan, DATABASE, component="clair", label=DATABASE),
         objects.service(
             plan, DATABASE, component="clair", label=DATABASE, ports=[("postgres", 5432, 5432)]
         ),
@@ -44,12 +44,19 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
             label=DATABASE,
             strategy={"type": "Recreate"},
             pod=database_pod(
-                image=plan.settings.images.clair_postgres,
+                image=plan.store(DATABASE).image,
                 credentials=credentials["metadata"]["name"],
-                claim=name,
+                claim=plan.prefix + plan.store(DATABASE).claim,
                 account=name,
                 connections=1000,
             ),
+        ),
+        *copy_jobs(
+            plan,
+            DATABASE,
+            component="clair",
+            label=DATABASE,
+            credentials=credentials["metadata"]["name"],
         ),
     ]
 
@@ -57,15 +64,8 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("clairpostgres"):
         return Verdict.unmanaged("ClairPostgres not managed by the operator")
-    name = plan.prefix + DATABASE
-    pending = deployments.judge_claim(owned, name, component="ClairPostgres")
-    verdict = deployments.judge(
-        owned,
-        name,
-        absent=f"ClairPostgres deployment {name} not found",
-        foreign=f"ClairPostgres deployment {name} not owned by QuayRegistry",
-    )
-    return pending or deployments.with_growth(owned, name, verdict)
+    shown = f"ClairPostgres deployment {plan.prefix}{DATABASE}"
+    return deployments.judge_database(plan, owned, DATABASE, component="ClairPostgres", shown=shown)
 
 
 CLAIR_POSTGRES: Final = ComponentType(

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.diagnosis import CLAIM_REASONS, condition_of, of_claim, of_workload, quoted
-from hatoba.operator.model import Owned, Reason, Verdict
+from hatoba.operator.model import Owned, Reason, RegistryPlan, Verdict
+from hatoba.operator.stores import remark_of, verdict_of
 from hatoba.operator.volumes import growth_of
 
 
@@ -77,42 +78,62 @@ def _stuck(owned: Owned, found: JsonObject) -> str | None:
     return f"the rollout is stuck, {cause.fact}: {cause.step}"
 
 
-def judge_claim(owned: Owned, name: str, *, component: str) -> Verdict | None:
+def judge_claim(owned: Owned, name: str, *, claim: str, component: str) -> Verdict | None:
     """Say what keeps a database's claim from having a volume; None when that is not the matter.
 
     Source: Quay operator 3.10 and later, reasons PVCPending and PVCProvisioningFailed.
     """
     if owned.get("Deployment", name) is None:
         return None
-    found = owned.get("PersistentVolumeClaim", name)
+    found = owned.get("PersistentVolumeClaim", claim)
     if found is None:
         return Verdict.bad(
-            f"PersistentVolumeClaim {name} not found", step="it is made with the next pass"
+            f"PersistentVolumeClaim {claim} not found", step="it is made with the next pass"
         )
     if found.get("status", {}).get("phase") != "Pending":
         return None
-    told = owned.told_about("PersistentVolumeClaim", name, CLAIM_REASONS)
-    cause = of_claim(owned, name)
+    told = owned.told_about("PersistentVolumeClaim", claim, CLAIM_REASONS)
+    cause = of_claim(owned, claim)
     step = cause.step if cause is not None else ""
     if told:
         return Verdict.bad(
-            f"{component} PVC {name} provisioning failed: {quoted(told)}",
+            f"{component} PVC {claim} provisioning failed: {quoted(told)}",
             step=step,
             diagnosed=True,
             reason=Reason.CLAIM_FAILED,
         )
     return Verdict.bad(
-        f"{component} PersistentVolumeClaim {name} is pending",
+        f"{component} PersistentVolumeClaim {claim} is pending",
         step=step,
         reason=Reason.CLAIM_PENDING,
     )
 
 
-def with_growth(owned: Owned, name: str, verdict: Verdict) -> Verdict:
-    """Add to a good verdict how far the claim is that grows."""
-    claim = owned.get("PersistentVolumeClaim", name)
-    told = growth_of(owned, claim) if claim is not None else ""
-    return Verdict.good(f"{verdict.message}: {told}") if told and verdict.ready else verdict
+def judge_database(
+    plan: RegistryPlan, owned: Owned, base: str, *, component: str, shown: str
+) -> Verdict:
+    """Tell whether a database serves: its move, its claim, its Deployment, in this order.
+
+    Args:
+        plan: the plan.
+        owned: what is there.
+        base: name of the Deployment without the registry's prefix.
+        component: how messages call it.
+        shown: how they call its Deployment.
+    """
+    if (moving := verdict_of(plan, owned, base)) is not None:
+        return moving
+    name, claim = plan.prefix + base, plan.prefix + plan.store(base).claim
+    if (pending := judge_claim(owned, name, claim=claim, component=component)) is not None:
+        return pending
+    verdict = judge(
+        owned, name, absent=f"{shown} not found", foreign=f"{shown} not owned by QuayRegistry"
+    )
+    if not verdict.ready:
+        return verdict
+    found = owned.get("PersistentVolumeClaim", claim)
+    told = (growth_of(owned, found) if found is not None else "", remark_of(plan, base))
+    return Verdict.good(": ".join([verdict.message, *filter(None, told)]))
 
 
 def judge_all(owned: Owned, names: Iterable[str], *, good: str) -> Verdict:

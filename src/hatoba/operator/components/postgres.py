@@ -5,24 +5,122 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import objects
+from hatoba.operator import names, objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.diagnosis import of_workload
-from hatoba.operator.model import Owned, RegistryPlan, Verdict
+from hatoba.operator.model import Owned, Reason, RegistryPlan, Verdict
+from hatoba.operator.stores import COPY
 
 DATABASE: Final = "quay-database"
 INIT: Final = "quay-postgres-init"
 GRACE_SECONDS: Final = 180
 ADDRESS_VARIABLE: Final = "HATOBA_POD_ADDRESS"
 ACCEPTS_CONNECTIONS: Final = (
-    f'exec pg_isready --quiet --host="${ADDRESS_VARIABLE}" --port=5432'
+    f'exec pg_isready --quiet --host="${ADDRESS_VARIABLE}" --port="${{PGPORT:-5432}}"'
     ' --username="$POSTGRESQL_USER" --dbname="$POSTGRESQL_DATABASE"'
 )
 """Asks whether PostgreSQL lets somebody in, not just whether its port is open: that it is while a
 crash is being recovered from, or a database shuts down. Asked by the pod's address, since the image
 makes its databases with a server that only listens on a socket. There is no liveness or startup
 probe on purpose: either would kill a recovery that takes long, and begin it anew."""
+
+
+_PATH: Final = "/var/lib/pgsql/data"
+_OLD_PORT: Final = 5433
+_RECOVERY_SECONDS: Final = 3600
+"""How long a server of a copy may take to recover, or to be made."""
+
+
+def database_claims(
+    plan: RegistryPlan, base: str, *, component: str, label: str
+) -> list[JsonObject]:
+    """Return the claims of a database: where it lives, where it moves to, what it has left."""
+    store = plan.store(base)
+    wanted = [(store.claim, store.image, store.copied)]
+    wanted += [(suffix, "", suffix != base) for suffix in store.kept]
+    if store.move is not None:
+        wanted.append((store.move.claim, store.move.image, False))
+    found = []
+    for suffix, image, copied in wanted:
+        if plan.prefix + suffix in plan.released and suffix in store.kept:
+            continue
+        claim = objects.claim(plan, suffix, component=component, label=label)
+        if image:
+            claim["metadata"]["annotations"][names.IMAGE_ANNOTATION] = image
+        if copied:
+            claim["metadata"]["annotations"][names.COPIED_ANNOTATION] = "true"
+        found.append(claim)
+    return found
+
+
+def copy_jobs(
+    plan: RegistryPlan, base: str, *, component: str, label: str, credentials: str
+) -> list[JsonObject]:
+    """Return the Job that moves a database into another claim, if it is to move.
+
+    Both servers run beside the copy, as sidecars (Kubernetes 1.29), on the pod's own address: what
+    is being moved has no Service.
+    """
+    store = plan.store(base)
+    if store.move is None:
+        return []
+
+    claims = {"old": store.claim, "new": store.move.claim}
+    pod = {
+        "restartPolicy": "Never",
+        "serviceAccountName": plan.prefix + base,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "initContainers": [
+            _sidecar("old", image=store.image, port=_OLD_PORT, credentials=credentials),
+            _sidecar("new", image=store.move.image, port=5432, credentials=credentials),
+        ],
+        "containers": [
+            {
+                "name": "copy",
+                "image": plan.settings.images.quay,
+                "args": ["registry", "copy-database", f"--from-port={_OLD_PORT}", "--to-port=5432"],
+                "env": [
+                    objects.secret_variable(
+                        "PGPASSWORD", secret=credentials, key="database-root-password"
+                    ),
+                    objects.field_variable(ADDRESS_VARIABLE, "status.podIP"),
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": name, "persistentVolumeClaim": {"claimName": plan.prefix + suffix}}
+            for name, suffix in claims.items()
+        ],
+    }
+    return [
+        objects.job(
+            plan,
+            store.move.claim + COPY,
+            component=component,
+            label=label + COPY,
+            pod_label=label + COPY,
+            pod=pod,
+            backoff_limit=2,
+        )
+    ]
+
+
+def _sidecar(name: str, *, image: str, port: int, credentials: str) -> JsonObject:
+    """Return a server of a copy."""
+    pod = database_pod(image=image, credentials=credentials, claim="", account="", connections=100)
+    container: JsonObject = {**pod["containers"][0]}
+    probe = {**container.pop("readinessProbe"), "failureThreshold": _RECOVERY_SECONDS // 2}
+    return container | {
+        "name": name,
+        "env": [*container["env"], {"name": "PGPORT", "value": str(port)}],
+        "restartPolicy": "Always",
+        "startupProbe": probe,
+        # Two of them fit where the database was that is stopped for them.
+        "resources": objects.resources(("250m", "1Gi")),
+        "ports": [{"containerPort": port, "protocol": "TCP"}],
+        "volumeMounts": [{"name": name, "mountPath": _PATH}],
+    }
 
 
 def database_pod(
@@ -55,10 +153,7 @@ def database_pod(
                     ),
                     {"name": "POSTGRESQL_SHARED_BUFFERS", "value": "256MB"},
                     {"name": "POSTGRESQL_MAX_CONNECTIONS", "value": str(connections)},
-                    {
-                        "name": ADDRESS_VARIABLE,
-                        "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}},
-                    },
+                    objects.field_variable(ADDRESS_VARIABLE, "status.podIP"),
                 ],
                 "readinessProbe": {
                     "exec": {"command": ["sh", "-c", ACCEPTS_CONNECTIONS]},
@@ -66,7 +161,7 @@ def database_pod(
                     "timeoutSeconds": 5,
                 },
                 "resources": objects.resources(("500m", "2Gi")),
-                "volumeMounts": [{"name": "postgres-data", "mountPath": "/var/lib/pgsql/data"}],
+                "volumeMounts": [{"name": "postgres-data", "mountPath": _PATH}],
             }
         ],
         "volumes": [{"name": "postgres-data", "persistentVolumeClaim": {"claimName": claim}}],
@@ -113,7 +208,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
     return [
         objects.make(plan, "ServiceAccount", DATABASE, component="postgres"),
         credentials,
-        objects.claim(plan, DATABASE, component="postgres", label="postgres"),
+        *database_claims(plan, DATABASE, component="postgres", label="postgres"),
         objects.service(
             plan,
             DATABASE,
@@ -129,13 +224,14 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
             label="postgres",
             strategy={"type": "Recreate"},
             pod=database_pod(
-                image=plan.settings.images.postgres,
+                image=plan.store(DATABASE).image,
                 credentials=secret,
-                claim=name,
+                claim=plan.prefix + plan.store(DATABASE).claim,
                 account=name,
                 connections=2000,
             ),
         ),
+        *copy_jobs(plan, DATABASE, component="postgres", label="postgres", credentials=secret),
     ]
 
 
@@ -161,22 +257,12 @@ def _init_verdict(plan: RegistryPlan, owned: Owned) -> Verdict | None:
 def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
     if not plan.manages("postgres"):
         return Verdict.unmanaged("Postgres not managed by the operator")
-    name = plan.prefix + DATABASE
-    pending = deployments.judge_claim(owned, name, component="Postgres")
-    return (
-        pending
-        or _init_verdict(plan, owned)
-        or deployments.with_growth(
-            owned,
-            name,
-            deployments.judge(
-                owned,
-                name,
-                absent="Postgres deployment not found",
-                foreign="Postgres deployment not owned by QuayRegistry",
-            ),
-        )
+    verdict = deployments.judge_database(
+        plan, owned, DATABASE, component="Postgres", shown="Postgres deployment"
     )
+    if verdict.reason in (Reason.CLAIM_PENDING, Reason.CLAIM_FAILED, Reason.POSTGRES_UPGRADE):
+        return verdict
+    return _init_verdict(plan, owned) or verdict
 
 
 POSTGRES: Final = ComponentType(

@@ -47,6 +47,10 @@ class DumpFailed(Unavailable):
     """A program of PostgreSQL did not do its work."""
 
 
+class CopyDiffers(Conflict):
+    """A database that was copied to another server is not the same there."""
+
+
 class VaultMissing(NotFound):
     """The vault holds no such file."""
 

@@ -1,0 +1,256 @@
+"""Databases move: to another major version of PostgreSQL, to a volume of another class."""
+
+from dataclasses import replace
+
+import pytest
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+from tests.operator.conftest import REGISTRIES, _now
+from tests.operator.pictures import differences, picture
+from tests.operator.weather import Calm
+
+from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, JOBS, PODS, ResourceName
+from hatoba.kernel.clock import SystemClock
+from hatoba.operator.model import Images
+from hatoba.operator.process import Operator
+from hatoba.operator.stores import major_of
+
+anyio = pytest.mark.anyio
+OLD = "quay.io/sclorg/postgresql-13-c9s:latest"
+NEW = "quay.io/sclorg/postgresql-15-c9s:latest"
+NEWER = replace(SETTINGS, images=Images(postgres=NEW))
+STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
+
+
+@pytest.mark.parametrize(
+    ("image", "major"),
+    [
+        (OLD, 13),
+        ("registry.redhat.io/rhel8/postgresql-13@sha256:0123", 13),
+        ("quay.io/sclorg/postgresql-15-c9s", 15),
+        ("localhost:5000/postgres:16.4-alpine", 16),
+        ("docker.io/library/postgres:15", 15),
+        ("localhost:5000/mine", None),
+        ("localhost:5000/mine:latest", None),
+        ("localhost:5000/mine@sha256:0123", None),
+    ],
+)
+def test_an_image_tells_its_major_version(image, major):
+    assert major_of(image) == major
+
+
+def operated_by(world, settings):
+    world.operator = Operator(world.cluster, settings=settings, clock=SystemClock())
+    return world.operator.watching()
+
+
+async def conditions(world):
+    found = (await world.registry())["status"]["conditions"]
+    return {c["type"]: c for c in found}
+
+
+async def lives_in(world) -> tuple[str, str, int]:
+    """Return image, claim and number of pods of the database's Deployment."""
+    spec = (await world.get(DEPLOYMENTS, "quay-database"))["spec"]
+    pod = spec["template"]["spec"]
+    claim = pod["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    return pod["containers"][0]["image"], claim.removeprefix(f"{NAME}-"), spec["replicas"]
+
+
+async def a_registry(world):
+    await world.create_registry()
+    await world.converge()
+    assert await lives_in(world) == (OLD, "quay-database", 1)
+
+
+async def until_copied(world):
+    """Let passes go by, the cluster doing its part, until the Job is there; it does not run."""
+    for _ in range(6):
+        await world.once()
+        if await world.exists(JOBS, "quay-database-2-copy"):
+            return await world.get(JOBS, "quay-database-2-copy")
+        await world.play()
+    raise AssertionError("there is no Job")
+
+
+async def end(world, *kinds):
+    job = await world.get(JOBS, "quay-database-2-copy")
+    told = {"status": "True", "lastTransitionTime": _now(), "reason": "BackoffLimitExceeded"}
+    job["status"] = {
+        "startTime": _now(),
+        "conditions": [{"type": kind, "message": "it did not work", **told} for kind in kinds],
+    }
+    await world.objects.update(JOBS, job, manager="world", subresource="status")
+
+
+async def is_gone(world, suffix) -> bool:
+    """Tell whether a claim is deleted; no controller lets go of it here."""
+    if not await world.exists(CLAIMS, suffix):
+        return True
+    return "deletionTimestamp" in (await world.get(CLAIMS, suffix))["metadata"]
+
+
+async def annotate(world, **annotations):
+    given = {f"hatoba.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    await world.objects.patch(
+        REGISTRIES,
+        NAME,
+        NAMESPACE,
+        {"metadata": {"annotations": given}},
+        type="application/merge-patch+json",
+        manager="kubectl",
+    )
+
+
+@anyio
+async def test_a_new_major_version_is_copied_to_with_the_database_stopped(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        job = await until_copied(world)
+        assert await lives_in(world) == (OLD, "quay-database", 0)
+        told = (await conditions(world))["ComponentPostgresReady"]
+        await world.once()
+        told = (await conditions(world))["ComponentPostgresReady"]
+        assert (told["status"], told["reason"]) == ("False", "PostgresUpgradeInProgress")
+        assert "the upgrade from PostgreSQL 13 to 15" in told["message"]
+        pod = job["spec"]["template"]["spec"]
+        assert [server["image"] for server in pod["initContainers"]] == [OLD, NEW]
+        assert [volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"]] == [
+            f"{NAME}-quay-database",
+            f"{NAME}-quay-database-2",
+        ]
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+        assert not await world.exists(JOBS, "quay-database-2-copy")
+        told = (await conditions(world))["ComponentPostgresReady"]
+        assert told["status"] == "True"
+        assert f"hatoba.dev/release-volume={NAME}-quay-database " in told["message"]
+        assert (await conditions(world))["Available"]["status"] == "True"
+
+
+@anyio
+async def test_what_was_kept_is_deleted_once_it_is_released(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await world.converge()
+        assert not await is_gone(world, "quay-database")
+        # What holds the data is not deleted, whatever the annotation says.
+        await annotate(world, release_volume=f"{NAME}-quay-database-2, {NAME}-clair-postgres")
+        await world.converge()
+        for suffix in ("quay-database-2", "clair-postgres", "quay-database"):
+            assert not await is_gone(world, suffix)
+        await annotate(world, release_volume=f"{NAME}-quay-database")
+        await world.converge()
+        assert await is_gone(world, "quay-database")
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+
+
+@anyio
+async def test_a_copy_that_fails_leaves_everything_where_it_was_and_says_so(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await until_copied(world)
+        await end(world, "FailureTarget", "Failed")
+        for _ in range(4):
+            await world.once()
+            await world.run_deployments()
+        assert await lives_in(world) == (OLD, "quay-database", 1)
+        found = await conditions(world)
+        assert found["Available"]["status"] == "True"
+        created = found["ComponentsCreated"]
+        assert (created["status"], created["reason"]) == ("False", "PostgresUpgradeFailed")
+        assert f"Job {NAME}-quay-database-2-copy failed" in created["message"]
+        await world.objects.delete(JOBS, f"{NAME}-quay-database-2-copy", NAMESPACE)
+        await until_copied(world)
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+
+
+@anyio
+async def test_an_operator_of_before_takes_a_begun_move_back(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await until_copied(world)
+    async with operated_by(world, SETTINGS):
+        await world.converge()
+        assert await lives_in(world) == (OLD, "quay-database", 1)
+        assert not await world.exists(JOBS, "quay-database-2-copy")
+        assert await is_gone(world, "quay-database-2")
+
+
+@anyio
+async def test_an_operator_with_an_older_server_leaves_newer_data_alone(world):
+    async with operated_by(world, NEWER):
+        await world.create_registry()
+        await world.converge()
+    async with operated_by(world, SETTINGS):
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database", 1)
+
+
+@anyio
+async def test_no_copy_begins_while_a_pod_of_the_database_is_there(world):
+    await a_registry(world)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "lingering",
+            "namespace": NAMESPACE,
+            "labels": {"quay-operator/quayregistry": NAME, "quay-component": "postgres"},
+        },
+        "spec": {
+            "serviceAccountName": f"{NAME}-quay-database",
+            "containers": [{"name": "postgres", "image": OLD}],
+        },
+    }
+    await world.objects.create(PODS, pod, manager="test")
+    async with operated_by(world, NEWER):
+        await world.converge()
+        assert await lives_in(world) == (OLD, "quay-database", 0)
+        assert not await world.exists(JOBS, "quay-database-2-copy")
+        await world.objects.delete(PODS, "lingering", NAMESPACE, grace_seconds=0)
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+
+
+@anyio
+async def test_a_database_moves_to_another_storage_class(world):
+    await a_registry(world)
+    for name in ("slow", "fast"):
+        made = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": "example.com/disk",
+        }
+        await world.objects.create(STORAGE_CLASSES, made, manager="test")
+    entries = (await world.registry())["spec"]["components"]
+    for entry in entries:
+        if entry["kind"] == "postgres":
+            entry["overrides"] = {"storageClassName": "fast"}
+    await world.update_spec({"components": entries})
+    await world.converge()
+    assert await lives_in(world) == (OLD, "quay-database-2", 1)
+    assert (await world.get(CLAIMS, "quay-database-2"))["spec"]["storageClassName"] == "fast"
+    assert not await is_gone(world, "quay-database")
+
+
+@anyio
+@pytest.mark.timeout(240)
+async def test_a_move_that_is_cut_off_at_any_write_ends_the_same(stage):
+    wanted, seen = None, 0
+    for last in (10_000, *range(1, 10_000)):
+        await stage.install()
+        await stage.live(Calm())
+        killed = await stage.brought_about(last, NEWER)
+        found = await picture(stage.world)
+        wanted = wanted or found
+        if found != wanted:
+            pytest.fail(f"killed before write {last}:\n{differences(wanted, found)}")
+        await stage.world.objects.delete(REGISTRIES, NAME, NAMESPACE)
+        await stage.live(Calm())
+        await stage.clear()
+        if last != 10_000 and not killed:
+            break
+        seen = last
+    assert seen >= 8
