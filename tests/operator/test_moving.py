@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from tests.operator.builders import NAME, NAMESPACE, SETTINGS
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS, a_plan
 from tests.operator.conftest import REGISTRIES, _now
 from tests.operator.pictures import differences, picture
 from tests.operator.weather import Calm
 
 from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, JOBS, PODS, ResourceName
 from hatoba.kernel.clock import SystemClock
-from hatoba.operator.model import Images
+from hatoba.operator.components.postgres import copy_jobs
+from hatoba.operator.model import DataMove, DataStore, Images
+from hatoba.operator.moving import Mover
 from hatoba.operator.process import Operator
 from hatoba.operator.stores import major_of
 
@@ -211,6 +213,25 @@ async def test_no_copy_begins_while_a_pod_of_the_database_is_there(world):
         await world.objects.delete(PODS, "lingering", NAMESPACE, grace_seconds=0)
         await world.converge()
         assert await lives_in(world) == (NEW, "quay-database-2", 1)
+
+
+@anyio
+async def test_a_claim_in_use_is_never_copied_into_whatever_the_operator_remembers(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await world.converge()
+    await world.objects.delete(DEPLOYMENTS, f"{NAME}-quay-database", NAMESPACE)
+    begun = {}
+    for claim in ("quay-database-2", "quay-database-3"):
+        move = DataMove(claim=claim, image=NEW)
+        store = DataStore(claim="quay-database", image=OLD, move=move)
+        plan = a_plan(stores={"quay-database": store})
+        (job,) = copy_jobs(
+            plan, "quay-database", component="postgres", label="postgres", credentials="secret"
+        )
+        job["metadata"]["ownerReferences"] = []
+        begun[claim] = await Mover(world.cluster).bring_copy(plan, job, None)
+    assert begun == {"quay-database-2": False, "quay-database-3": True}
 
 
 @anyio

@@ -62,7 +62,7 @@ class Mover:
         base = next(
             base for base in DATABASES if (move := plan.store(base).move) and move.claim == claim
         )
-        if not await self._is_down(plan, base):
+        if await self._is_filled(plan, claim) or not await self._is_down(plan, base):
             return False
         log.info("database copied", namespace=plan.namespace, job=obj["metadata"]["name"])
         try:
@@ -71,6 +71,16 @@ class Mover:
             # The informer is behind: it exists, or its predecessor is still being deleted.
             log.debug("job exists", job=obj["metadata"]["name"])
         return True
+
+    async def _is_filled(self, plan: RegistryPlan, claim: str) -> bool:
+        """Ask the cluster itself whether a claim is in use already: a copy would empty it."""
+        listing = await self._cluster.list(
+            _CLAIM, namespace=plan.namespace, name=plan.prefix + claim
+        )
+        return any(
+            names.COPIED_ANNOTATION in (found["metadata"].get("annotations") or {})
+            for found in listing.items
+        )
 
     async def _is_down(self, plan: RegistryPlan, base: str) -> bool:
         """Ask the cluster itself whether a database has no pod: a copy of old may be wrong."""

@@ -6,6 +6,7 @@ arguments.
 
 import asyncio
 import shutil
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from hatoba.registry.blobs.driver import READ_BYTES
 from hatoba.sql.engine import parse_uri
 
 _DEBIAN: Final = Path("/usr/lib/postgresql")
+NEEDED: Final = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
 _LAST_WORDS: Final = 2000
 """How much of what a program said is repeated."""
 _VARIABLES: Final = {
@@ -116,17 +118,39 @@ class PostgresPrograms:
                 return
 
 
-def find_program(name: str) -> str:
+def find_program(name: str, *, path: str | None = None, debian: Path = _DEBIAN) -> str:
     """Return the path of a program of PostgreSQL, also where Debian hides it.
 
     Raises:
         ProgramMissing: it is not installed.
     """
-    found = shutil.which(name)
+    found = shutil.which(name, path=path)
     if found is None:
         # By number: 9 comes before 15.
-        versions = sorted(_DEBIAN.glob(f"[0-9]*/bin/{name}"), key=lambda path: float(path.parts[4]))
+        versions = sorted(debian.glob(f"[0-9]*/bin/{name}"), key=lambda hit: float(hit.parts[-3]))
         found = str(versions[-1]) if versions else None
     if found is None:
         raise ProgramMissing(f"{name} is not installed; the package is called postgresql-client")
     return found
+
+
+def warning(*, path: str | None = None, debian: Path = _DEBIAN) -> str:
+    """Say which programs are missing that backups and moves of databases need; "" for none."""
+    missing = []
+    for name in NEEDED:
+        try:
+            find_program(name, path=path, debian=debian)
+        except ProgramMissing:
+            missing.append(name)
+    if not missing:
+        return ""
+    return (
+        f"WARNING: {', '.join(missing)} not installed: backups of a PostgreSQL and moves of "
+        "managed databases will fail; put the package postgresql-client into the base image"
+    )
+
+
+if __name__ == "__main__":
+    # Run while the image is built, from a base that somebody else has chosen.
+    if told := warning():
+        sys.stderr.write(f"{told}\n")
