@@ -26,6 +26,7 @@ makes its databases with a server that only listens on a socket. There is no liv
 probe on purpose: either would kill a recovery that takes long, and begin it anew."""
 
 
+_PROBE_SECONDS: Final = 5
 _PATH: Final = "/var/lib/pgsql/data"
 _OLD_PORT: Final = 5433
 _RECOVERY_SECONDS: Final = 3600
@@ -110,7 +111,10 @@ def _sidecar(name: str, *, image: str, port: int, credentials: str) -> JsonObjec
     """Return a server of a copy."""
     pod = database_pod(image=image, credentials=credentials, claim="", account="", connections=100)
     container: JsonObject = {**pod["containers"][0]}
-    probe = {**container.pop("readinessProbe"), "failureThreshold": _RECOVERY_SECONDS // 2}
+    probe = {
+        **container.pop("readinessProbe"),
+        "failureThreshold": _RECOVERY_SECONDS // _PROBE_SECONDS,
+    }
     return container | {
         "name": name,
         "env": [*container["env"], {"name": "PGPORT", "value": str(port)}],
@@ -157,7 +161,7 @@ def database_pod(
                 ],
                 "readinessProbe": {
                     "exec": {"command": ["sh", "-c", ACCEPTS_CONNECTIONS]},
-                    "periodSeconds": 2,
+                    "periodSeconds": _PROBE_SECONDS,
                     "timeoutSeconds": 5,
                 },
                 "resources": objects.resources(("500m", "2Gi")),
