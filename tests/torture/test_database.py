@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.torture.ledger import digest_of
 from tests.torture.pushers import read_everything
 from tests.torture.stage import Postgres
 
@@ -39,16 +40,25 @@ def wait(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_an_upload_that_was_begun_survives_a_crash_of_the_database(play) -> None:
-    """Its 202 comes after the COMMIT has reached the disk: a client holds the id for days."""
+def test_what_was_told_of_an_upload_survives_crashes_of_the_database(play) -> None:
+    """A client holds the id for days: begun, it is known; finished, it is of no use."""
     stage = play()
     client = stage.client()
     begun = client.call("POST", "admin/begun", "/blobs/uploads/")
     assert begun.status == 202, begun
-    stop(stage.postgres, signal.SIGQUIT)
-    stage.postgres.start()
+    crash_and_start(stage.postgres)
     upload = f"/blobs/uploads/{begun.headers['docker-upload-uuid']}"
     assert client.get("admin/begun", upload).status == 204
+    path = f"{upload}?digest={digest_of(b'content')}"
+    assert client.call("PUT", "admin/begun", path, body=b"content").status == 201
+    crash_and_start(stage.postgres)
+    assert client.get("admin/begun", upload).status == 404
+    assert client.call("PUT", "admin/begun", path, body=b"content").status == 404
+
+
+def crash_and_start(postgres: Postgres) -> None:
+    stop(postgres, signal.SIGQUIT)
+    postgres.start()
 
 
 FAULTS = [(stop, signal.SIGINT), (stop, signal.SIGQUIT), (crash, signal.SIGKILL)]

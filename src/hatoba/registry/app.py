@@ -22,6 +22,7 @@ from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock, SystemClock
 from hatoba.registry.access import store as access_store
 from hatoba.registry.accounts.matches import SharedMatches
+from hatoba.registry.accounts.secrets import derive_key
 from hatoba.registry.api.app import api_routes
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.opening import disk_of, open_blobs, written_location
@@ -41,6 +42,7 @@ from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import CACHE_SECONDS, ContentPolicy
 from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver, TagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
+from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.db.standing import require_schema
@@ -186,6 +188,7 @@ async def _open_shelf(
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=policy.cache_seconds),
         ledger=ledger,
+        upload_ids=UploadIds.of_secret(derive_key(settings.secret_key)),
         policy=policy,
         questions=await _questions(stack, database),
     )

@@ -23,6 +23,7 @@ from hatoba.registry.content.models import Caller
 from hatoba.registry.content.resolver import SqlTagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.tagging import Tagging, TagPlace
+from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.rooms import Rooms, open_rooms
@@ -121,6 +122,7 @@ async def room(database):
             clock=clock,
             caches=make_caches(clock, lifetime_seconds=60),
             ledger=ledger,
+            upload_ids=UploadIds.of_secret(b"secret"),
         )
         yield _room(shelf, rooms)
 

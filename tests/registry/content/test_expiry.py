@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert
-from tests.registry.content.conftest import NAME
+from tests.registry.content.conftest import NAME, once
 
 from hatoba.registry.content.holdings import HOLDS_PER_BATCH
 from hatoba.registry.content.models import ContentPolicy
@@ -21,9 +21,15 @@ def with_policy(room, **policy) -> Uploads:
     return Uploads(shelf=dataclasses.replace(room.shelf, policy=ContentPolicy(**policy)))
 
 
+async def begin(uploads: Uploads) -> None:
+    """Begin an upload and go on with it."""
+    upload = await uploads.start_upload(NAME)
+    await uploads.append_chunk(NAME, upload_id=upload, chunks=once(b""))
+
+
 async def test_an_upload_lives_for_as_long_as_is_set(room) -> None:
     uploads = with_policy(room, upload_lifetime=timedelta(hours=1))
-    await uploads.start_upload(NAME)
+    await begin(uploads)
     room.clock.elapsed = timedelta(hours=1)
     assert await uploads.expire_uploads() == 0
     room.clock.elapsed += SECOND
@@ -52,14 +58,14 @@ async def test_one_run_of_the_duties_forgets_all_that_is_too_old(room) -> None:
     [hold] = await room.rows(uploaded_blobs)
     same = {key: value for key, value in hold._mapping.items() if key != "id"}
     await fill(room, uploaded_blobs, [same] * (HOLDS_PER_BATCH + 1))
-    await room.uploads.start_upload(NAME)
+    await begin(room.uploads)
     [upload] = await room.rows(blob_uploads)
     same = {key: value for key, value in upload._mapping.items() if key != "id"}
     more = [{**same, "uuid": f"left-over-{number}"} for number in range(UPLOADS_PER_BATCH)]
     await fill(room, blob_uploads, more)
     room.clock.advance(days=3)
-    await room.uploads.start_upload(NAME)
+    await begin(room.uploads)
     done = [await duty.run() for duty in expiry_duties(room.uploads, room.holdings)]
-    assert done == [UPLOADS_PER_BATCH + 1, 0, HOLDS_PER_BATCH + 2]
+    assert done == [UPLOADS_PER_BATCH + 1, 2, 0, HOLDS_PER_BATCH + 2]
     assert await room.rows(uploaded_blobs) == []
     assert len(await room.rows(blob_uploads)) == 1

@@ -112,6 +112,7 @@ async def test_a_wrong_digest_leaves_no_object(two) -> None:
 async def test_an_upload_that_quay_began_is_unknown(two, room) -> None:
     first, _, _ = two
     upload = await first.start_upload(NAME)
+    await first.append_chunk(NAME, upload_id=upload, chunks=once(b""))
     async with room.shelf.database.begin() as connection:
         await connection.execute(
             blob_uploads.update().values(

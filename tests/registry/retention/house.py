@@ -24,6 +24,7 @@ from hatoba.registry.content.models import Caller
 from hatoba.registry.content.resolver import SqlTagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.tagging import Tagging, TagPlace
+from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.db.tables.users import users
@@ -204,6 +205,7 @@ async def open_house(
         clock=clock,
         caches=make_caches(clock, lifetime_seconds=60),
         ledger=ledger,
+        upload_ids=UploadIds.of_secret(b"secret"),
     )
     house = House(
         shelf=shelf,

@@ -17,6 +17,7 @@ from hatoba.oci.manifests import Manifest
 from hatoba.registry.audit.models import Entry
 from hatoba.registry.content.errors import ManifestContentUnknown, ManifestSizeMismatch
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
+from hatoba.registry.content.upload_ids import UploadId
 
 HeldBlobs: TypeAlias = Mapping[str, tuple[int, int | None]]
 """By digest: the id of a blob's row, and its size where that is known."""
@@ -27,7 +28,7 @@ class BlobPush:
     """An upload that becomes a blob."""
 
     name: RepositoryName
-    upload_id: str
+    upload_id: UploadId
     received: int
     """How much of the upload was acknowledged before: whoever else went on with it wins."""
     digest: Digest
@@ -73,21 +74,13 @@ class PushLedger(Protocol):
     async def find_repository(self, name: RepositoryName) -> RepositoryRecord | None:
         """Return a repository that is not being deleted."""
 
-    async def insert_upload(
-        self,
-        name: RepositoryName,
-        *,
-        upload_id: str,
-        states: frozenset[RepositoryState],
-        now: datetime,
-    ) -> bool:
-        """Begin an upload durably; False where there is no such repository in these states."""
-
-    async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord | None:
-        """Return an upload of a repository."""
+    async def find_upload(
+        self, name: RepositoryName, *, upload_id: UploadId
+    ) -> UploadRecord | None:
+        """Return an upload of a repository; with a claim that nobody made, it is only begun."""
 
     async def has_upload(self, upload_id: str) -> bool:
-        """Say whether there is such an upload in any repository."""
+        """Say whether an upload in any repository has a row."""
 
     async def advance_upload(
         self,
@@ -97,7 +90,13 @@ class PushLedger(Protocol):
         hash_state: str | None,
         storage_state: str | None,
     ) -> bool:
-        """Acknowledge bytes durably; False when the upload has gone or moved meanwhile."""
+        """Acknowledge bytes durably; False when the upload has gone or moved meanwhile.
+
+        One that was only begun gets its claim and its row.
+        """
+
+    async def end_upload(self, upload: UploadRecord) -> bool:
+        """Forget an upload durably, however far it came meanwhile; False when it had ended."""
 
     def publish_blob(self, push: BlobPush) -> AbstractAsyncContextManager[RepositoryRecord]:
         """Make a blob of an upload: durable at the end of the block, nothing when it raises.

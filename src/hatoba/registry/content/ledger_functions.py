@@ -25,22 +25,52 @@ _REPOSITORY: Final = """
 """
 """Nothing of the repository is collected until the end of the transaction."""
 
+# Whoever claims what is only begun holds the claim until the end of his transaction; who waited
+# for that sees the row that came of it, or none.
+_CLAIM: Final = """
+    IF p_claim IS NOT NULL THEN
+        INSERT INTO hatoba_upload_claim (id) VALUES (p_claim) ON CONFLICT DO NOTHING;
+        v_claimed := FOUND;
+    END IF;
+"""
+
+_END_UPLOAD: Final = f"""
+CREATE OR REPLACE FUNCTION pg_temp.hatoba_end_upload(
+    p_repository int, p_upload text, p_claim uuid) RETURNS boolean
+LANGUAGE plpgsql AS $function$
+DECLARE
+    v_claimed boolean := false;
+BEGIN
+{_CLAIM}
+    IF NOT v_claimed THEN
+        DELETE FROM blobupload WHERE repository_id = p_repository AND uuid = p_upload;
+        RETURN FOUND;
+    END IF;
+    RETURN true;
+END
+$function$;
+"""  # noqa: S608 -- made of constants
+
 _PUBLISH_BLOB: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.hatoba_publish_blob(
-    p_namespace text, p_name text, p_upload text, p_received bigint,
+    p_namespace text, p_name text, p_upload text, p_claim uuid, p_received bigint,
     p_digest text, p_uuid text, p_size bigint, p_location int,
     p_now timestamp, p_expires timestamp,
     OUT outcome text, OUT found_repository int, OUT found_namespace int, OUT found_state int)
 LANGUAGE plpgsql AS $function$
 DECLARE
     v_blob int;
+    v_claimed boolean := false;
 BEGIN
 {_REPOSITORY}
-    DELETE FROM blobupload
-     WHERE repository_id = found_repository AND uuid = p_upload AND byte_count = p_received;
-    IF NOT FOUND THEN
-        outcome := 'no upload';
-        RETURN;
+{_CLAIM}
+    IF NOT v_claimed THEN
+        DELETE FROM blobupload
+         WHERE repository_id = found_repository AND uuid = p_upload AND byte_count = p_received;
+        IF NOT FOUND THEN
+            outcome := 'no upload';
+            RETURN;
+        END IF;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('blob:' || p_digest, 0));
     SELECT id INTO v_blob FROM imagestorage
@@ -215,5 +245,5 @@ END
 $function$;
 """  # noqa: S608 -- made of constants
 
-FUNCTIONS: Final = _PUBLISH_BLOB + _PUSH_MANIFEST
+FUNCTIONS: Final = _END_UPLOAD + _PUBLISH_BLOB + _PUSH_MANIFEST
 """What a connection runs first."""

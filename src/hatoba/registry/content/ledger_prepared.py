@@ -29,6 +29,7 @@ from hatoba.registry.content.ledger import (
 from hatoba.registry.content.ledger_functions import FUNCTIONS
 from hatoba.registry.content.ledger_sql import SqlLedger
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
+from hatoba.registry.content.upload_ids import UploadId
 from hatoba.sql.engine import Database
 from hatoba.sql.prepared import Questions, open_questions
 
@@ -48,21 +49,15 @@ SELECT id FROM added
  UNION ALL
 SELECT id FROM imagestoragelocation WHERE name = $1
 """
-_BEGIN_UPLOAD: Final = """
-INSERT INTO blobupload
-       (repository_id, uuid, byte_count, location_id, storage_metadata, chunk_count, created)
-SELECT r.id, $3::text, 0, $4::int, '{}', 0, $5::timestamp
+_UPLOAD: Final = """
+SELECT b.id, r.id AS repository_id, b.byte_count, b.sha_state, b.storage_metadata, b.chunk_count
   FROM "user" u
   JOIN repository r ON r.namespace_user_id = u.id
- WHERE u.username = $1 AND r.name = $2 AND r.state = ANY ($6::int[])
-RETURNING id
-"""
-_UPLOAD: Final = """
-SELECT b.id, b.uuid, b.repository_id, b.byte_count, b.sha_state, b.storage_metadata, b.chunk_count
-  FROM blobupload b
-  JOIN repository r ON r.id = b.repository_id
-  JOIN "user" u ON u.id = r.namespace_user_id
- WHERE b.uuid = $3 AND u.username = $1 AND r.name = $2
+  LEFT JOIN blobupload b ON b.repository_id = r.id AND b.uuid = $3
+ WHERE u.username = $1 AND r.name = $2
+   AND (b.id IS NOT NULL
+        OR r.state <> 3 AND $4::uuid IS NOT NULL
+           AND NOT EXISTS (SELECT FROM hatoba_upload_claim WHERE id = $4))
 """
 _HAS_UPLOAD: Final = "SELECT id FROM blobupload WHERE uuid = $1"
 _ADVANCE_UPLOAD: Final = """
@@ -71,8 +66,18 @@ UPDATE blobupload
  WHERE id = $1 AND byte_count = $2
 RETURNING id
 """
+_INSERT_UPLOAD: Final = """
+WITH claimed AS (
+     INSERT INTO hatoba_upload_claim (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id)
+INSERT INTO blobupload
+       (repository_id, uuid, location_id, byte_count, sha_state, storage_metadata, chunk_count,
+        created)
+SELECT $2::int, $3::text, $4::int, $5::bigint, $6::text, $7::text, 1, $8::timestamp FROM claimed
+RETURNING id
+"""
+_END_UPLOAD: Final = "SELECT pg_temp.hatoba_end_upload($1, $2, $3) AS has_ended"
 _PUBLISH_BLOB: Final = """
-SELECT * FROM pg_temp.hatoba_publish_blob($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+SELECT * FROM pg_temp.hatoba_publish_blob($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 _PUSH_MANIFEST: Final = f"""
 SELECT * FROM pg_temp.hatoba_push_manifest({", ".join(f"${number}" for number in range(1, 30))})
@@ -125,38 +130,22 @@ class PreparedLedger(PushLedger):
         return None if row is None else _repository(name, *row)
 
     @override
-    async def insert_upload(
-        self,
-        name: RepositoryName,
-        *,
-        upload_id: str,
-        states: frozenset[RepositoryState],
-        now: datetime,
-    ) -> bool:
-        row = await self.questions.change_one(
-            _BEGIN_UPLOAD,
-            name.namespace,
-            name.name,
-            upload_id,
-            await self._location(),
-            _plain(now),
-            sorted(states),
+    async def find_upload(
+        self, name: RepositoryName, *, upload_id: UploadId
+    ) -> UploadRecord | None:
+        row = await self.questions.ask_one(
+            _UPLOAD, name.namespace, name.name, upload_id.text, upload_id.claim
         )
-        return row is not None
-
-    @override
-    async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord | None:
-        row = await self.questions.ask_one(_UPLOAD, name.namespace, name.name, upload_id)
         if row is None:
             return None
         return UploadRecord(
             id=row["id"],
-            upload_id=row["uuid"],
+            upload_id=upload_id,
             repository_id=row["repository_id"],
-            received=row["byte_count"],
+            received=row["byte_count"] or 0,
             hash_state=row["sha_state"],
             storage_state=row["storage_metadata"],
-            chunks=row["chunk_count"],
+            chunks=row["chunk_count"] or 0,
         )
 
     @override
@@ -172,10 +161,28 @@ class PreparedLedger(PushLedger):
         hash_state: str | None,
         storage_state: str | None,
     ) -> bool:
+        state = received, hash_state, storage_state or "{}"
+        if upload.id is not None:
+            asked = self.questions.change_one(_ADVANCE_UPLOAD, upload.id, upload.received, *state)
+            return await asked is not None
         moved = await self.questions.change_one(
-            _ADVANCE_UPLOAD, upload.id, upload.received, received, hash_state, storage_state or "{}"
+            _INSERT_UPLOAD,
+            upload.upload_id.claim,
+            upload.repository_id,
+            upload.upload_id.text,
+            await self._location(),
+            *state,
+            _plain(upload.upload_id.begun_at),
         )
         return moved is not None
+
+    @override
+    async def end_upload(self, upload: UploadRecord) -> bool:
+        row = await self.questions.change_one(
+            _END_UPLOAD, upload.repository_id, upload.upload_id.text, upload.upload_id.claim
+        )
+        assert row is not None
+        return bool(row["has_ended"])
 
     @override
     @asynccontextmanager
@@ -186,7 +193,8 @@ class PreparedLedger(PushLedger):
                 _PUBLISH_BLOB,
                 push.name.namespace,
                 push.name.name,
-                push.upload_id,
+                push.upload_id.text,
+                push.upload_id.claim if push.received == 0 else None,
                 push.received,
                 str(push.digest),
                 new_uuid(),

@@ -6,14 +6,13 @@ For SQLite, and for a PostgreSQL whose role may not make temporary functions.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.audit.service import AuditLog
-from hatoba.registry.content import store, store_blobs, store_labels
+from hatoba.registry.content import store, store_blobs, store_labels, store_uploads
 from hatoba.registry.content.errors import RepositoryUnknown, TagImmutable, UploadUnknown
 from hatoba.registry.content.ledger import (
     BlobPush,
@@ -22,7 +21,9 @@ from hatoba.registry.content.ledger import (
     PushLedger,
     require_parts,
 )
-from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
+from hatoba.registry.content.models import RepositoryRecord, UploadRecord
+from hatoba.registry.content.store_uploads import UploadProgress
+from hatoba.registry.content.upload_ids import UploadId
 from hatoba.sql.engine import Database
 
 
@@ -41,36 +42,16 @@ class SqlLedger(PushLedger):
             return await store.find_repository(connection, name)
 
     @override
-    async def insert_upload(
-        self,
-        name: RepositoryName,
-        *,
-        upload_id: str,
-        states: frozenset[RepositoryState],
-        now: datetime,
-    ) -> bool:
-        async with self.database.begin() as connection:
-            repository = await store.find_repository(connection, name)
-            if repository is None or repository.state not in states:
-                return False
-            await store_blobs.insert_upload(
-                connection,
-                repository_id=repository.id,
-                upload_id=upload_id,
-                location_id=await store_blobs.ensure_location(connection, self.location),
-                now=now,
-            )
-            return True
-
-    @override
-    async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord | None:
+    async def find_upload(
+        self, name: RepositoryName, *, upload_id: UploadId
+    ) -> UploadRecord | None:
         async with self.database.read() as connection:
-            return await store_blobs.find_upload(connection, name=name, upload_id=upload_id)
+            return await store_uploads.find_upload(connection, name=name, upload_id=upload_id)
 
     @override
     async def has_upload(self, upload_id: str) -> bool:
         async with self.database.read() as connection:
-            return await store_blobs.has_upload(connection, upload_id=upload_id)
+            return await store_uploads.has_upload(connection, upload_id=upload_id)
 
     @override
     async def advance_upload(
@@ -81,13 +62,29 @@ class SqlLedger(PushLedger):
         hash_state: str | None,
         storage_state: str | None,
     ) -> bool:
+        progress = UploadProgress(
+            received=received, hash_state=hash_state, storage_state=storage_state
+        )
         async with self.database.begin() as connection:
-            return await store_blobs.advance_upload(
+            if upload.id is not None:
+                return await store_uploads.advance_upload(connection, upload, progress=progress)
+            return await store_uploads.insert_upload(
                 connection,
                 upload,
-                received=received,
-                hash_state=hash_state,
-                storage_state=storage_state,
+                location_id=await store_blobs.ensure_location(connection, self.location),
+                progress=progress,
+            )
+
+    @override
+    async def end_upload(self, upload: UploadRecord) -> bool:
+        async with self.database.begin() as connection:
+            is_only_begun = upload.id is None and await store_uploads.claim_upload(
+                connection, upload.upload_id
+            )
+            return is_only_begun or await store_uploads.delete_upload(
+                connection,
+                repository_id=upload.repository_id,
+                upload_id=upload.upload_id,
             )
 
     @override
@@ -97,7 +94,10 @@ class SqlLedger(PushLedger):
             repository = await store.find_repository(connection, push.name, keep=True)
             if repository is None:
                 raise RepositoryUnknown("repository not found")
-            if not await store_blobs.end_upload(
+            is_only_begun = push.received == 0 and await store_uploads.claim_upload(
+                connection, push.upload_id
+            )
+            if not is_only_begun and not await store_uploads.delete_upload(
                 connection,
                 repository_id=repository.id,
                 upload_id=push.upload_id,

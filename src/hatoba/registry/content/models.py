@@ -9,6 +9,7 @@ from typing import Final
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.audit.models import Actor
+from hatoba.registry.content.upload_ids import UploadId
 
 BLOB_HOLD: Final = timedelta(hours=1)
 CACHE_SECONDS: Final = 60.0
@@ -90,8 +91,9 @@ class BlobRecord:
 class UploadRecord:
     """An upload in progress."""
 
-    id: int
-    upload_id: str
+    id: int | None
+    """None while it is only begun: no row tells of it."""
+    upload_id: UploadId
     repository_id: int
     received: int
     hash_state: str | None

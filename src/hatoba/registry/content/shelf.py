@@ -18,6 +18,7 @@ from hatoba.registry.content.models import (
     ManifestRecord,
     RepositoryRecord,
 )
+from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.db.lookups import Lookups
 from hatoba.sql.engine import Database
 from hatoba.sql.prepared import Questions
@@ -71,6 +72,7 @@ class Shelf:
     clock: Clock
     caches: Caches
     ledger: PushLedger
+    upload_ids: UploadIds
     policy: ContentPolicy = field(default_factory=ContentPolicy)
     questions: Questions | None = None
     """Asks PostgreSQL what is asked often; SQLite has none."""

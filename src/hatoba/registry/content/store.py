@@ -233,14 +233,13 @@ async def insert_manifest(
 
 async def insert_missing(
     connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]
-) -> None:
-    """Insert those rows that no unique index has already."""
+) -> int:
+    """Insert those rows that no unique index has already; return how many."""
     if not rows:
-        return
-    if connection.dialect.name == "postgresql":
-        await connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
-    else:
-        await connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    done = await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+    return int(done.rowcount)
 
 
 async def lock(connection: AsyncConnection, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of blobs and uploads.
+"""Rows of blobs.
 
 A repository holds a blob while one of its manifests names it (`manifestblob`) or while the hold
 that its upload or mount left (`uploadedblob`) has not expired.
@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, insert, or_, select, union, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import NamespaceName, RepositoryName
-from hatoba.registry.content.models import RepositoryState, UploadRecord
+from hatoba.registry.content.models import RepositoryState
 from hatoba.registry.content.quarantine import blob_key
 from hatoba.registry.content.store import AnyRow, insert_missing, lock
 from hatoba.registry.db.tables.blobs import (
-    blob_uploads,
     image_storage_locations,
     image_storage_placements,
     image_storages,
@@ -146,115 +145,6 @@ async def ensure_location(connection: AsyncConnection, name: str) -> int:
     await insert_missing(connection, image_storage_locations, [{"name": name}])
     statement = select(image_storage_locations.c.id).where(image_storage_locations.c.name == name)
     return int((await connection.execute(statement)).scalar_one())
-
-
-async def insert_upload(
-    connection: AsyncConnection,
-    *,
-    repository_id: int,
-    upload_id: str,
-    location_id: int,
-    now: datetime,
-) -> None:
-    """Begin an upload."""
-    await connection.execute(
-        insert(blob_uploads).values(
-            repository_id=repository_id,
-            uuid=upload_id,
-            byte_count=0,
-            location_id=location_id,
-            storage_metadata="{}",
-            chunk_count=0,
-            created=now,
-        )
-    )
-
-
-async def find_upload(
-    connection: AsyncConnection, *, name: RepositoryName, upload_id: str
-) -> UploadRecord | None:
-    """Return an upload of a repository."""
-    row = (
-        await connection.execute(
-            select(blob_uploads)
-            .join(repositories, repositories.c.id == blob_uploads.c.repository_id)
-            .join(users, users.c.id == repositories.c.namespace_user_id)
-            .where(
-                blob_uploads.c.uuid == upload_id,
-                users.c.username == name.namespace,
-                repositories.c.name == name.name,
-            )
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    return UploadRecord(
-        id=row.id,
-        upload_id=row.uuid,
-        repository_id=row.repository_id,
-        received=row.byte_count,
-        hash_state=row.sha_state,
-        storage_state=row.storage_metadata,
-        chunks=row.chunk_count,
-    )
-
-
-async def has_upload(connection: AsyncConnection, *, upload_id: str) -> bool:
-    """Say whether there is such an upload in any repository."""
-    statement = select(exists().where(blob_uploads.c.uuid == upload_id))
-    return bool((await connection.execute(statement)).scalar_one())
-
-
-async def advance_upload(
-    connection: AsyncConnection,
-    upload: UploadRecord,
-    *,
-    received: int,
-    hash_state: str | None,
-    storage_state: str | None,
-) -> bool:
-    """Acknowledge bytes; False when the upload has gone or moved meanwhile."""
-    done = await connection.execute(
-        update(blob_uploads)
-        .where(blob_uploads.c.id == upload.id, blob_uploads.c.byte_count == upload.received)
-        .values(
-            byte_count=received,
-            sha_state=hash_state,
-            storage_metadata=storage_state or "{}",
-            chunk_count=upload.chunks + 1,
-        )
-    )
-    return done.rowcount == 1
-
-
-async def end_upload(
-    connection: AsyncConnection, *, repository_id: int, upload_id: str, received: int
-) -> bool:
-    """Forget an upload; False when it was gone already, or stands at other than `received`."""
-    statement = delete(blob_uploads).where(
-        blob_uploads.c.repository_id == repository_id,
-        blob_uploads.c.uuid == upload_id,
-        blob_uploads.c.byte_count == received,
-    )
-    return (await connection.execute(statement)).rowcount == 1
-
-
-async def delete_upload(connection: AsyncConnection, *, upload_row_id: int) -> None:
-    """Forget an upload."""
-    await connection.execute(delete(blob_uploads).where(blob_uploads.c.id == upload_row_id))
-
-
-async def old_uploads(
-    connection: AsyncConnection, *, before: datetime, limit: int
-) -> Sequence[AnyRow]:
-    """Return id and uuid of uploads begun before a moment, oldest first."""
-    statement = (
-        select(blob_uploads.c.id, blob_uploads.c.uuid)
-        .where(blob_uploads.c.created < before)
-        .order_by(blob_uploads.c.created)
-        .limit(limit)
-    )
-    return (await connection.execute(statement)).all()
 
 
 async def lock_blob(connection: AsyncConnection, *, digest: Digest) -> None:

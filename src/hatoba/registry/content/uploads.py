@@ -14,11 +14,10 @@ from typing import Final, Self
 import structlog
 
 from hatoba.kernel.digests import Digest, Hasher
-from hatoba.kernel.ids import new_uuid
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.blobs.driver import UploadBegun, UploadMissing, UploadWriter, WholeUpload
 from hatoba.registry.blobs.hashing import StateForeign, new_hasher, resume_hasher, state_of
-from hatoba.registry.content import states, store_blobs
+from hatoba.registry.content import states, store_uploads
 from hatoba.registry.content.errors import (
     BlobTooLarge,
     RangeNotSatisfiable,
@@ -29,12 +28,16 @@ from hatoba.registry.content.errors import (
 from hatoba.registry.content.ledger import BlobPush
 from hatoba.registry.content.models import BlobRecord, UploadRecord
 from hatoba.registry.content.shelf import Shelf
+from hatoba.registry.content.upload_ids import UploadId
 
 BATCH_BYTES: Final = 512 << 10
 """How much is hashed and written at once, by one visit of a thread, while as much is received."""
 
 UPLOADS_PER_BATCH: Final = 100
 """How many uploads are ended before it is looked for more."""
+
+CLAIMS_PER_BATCH: Final = 5000
+"""How many claims are forgotten in one transaction."""
 
 WHOLE_BYTES: Final = 64 << 10
 """A blob up to this size that comes at once is looked at and written at once."""
@@ -93,20 +96,16 @@ class Uploads:
     shelf: Shelf
 
     async def start_upload(self, name: RepositoryName) -> str:
-        """Begin an upload and return its id.
+        """Begin an upload and return its id; nothing is written before it is gone on with.
 
         Raises:
             RepositoryUnknown, RepositoryTakesNoPushes: none was begun.
         """
-        upload_id, ledger = new_uuid(), self.shelf.ledger
-        while not await ledger.insert_upload(
-            name, upload_id=upload_id, states=states.TAKING_UPLOADS, now=self.shelf.clock.now()
-        ):
-            repository = await ledger.find_repository(name)
-            if repository is None:
-                raise RepositoryUnknown("repository not found")
-            states.require_uploads(repository)
-        return upload_id
+        repository = await self.shelf.ledger.find_repository(name)
+        if repository is None:
+            raise RepositoryUnknown("repository not found")
+        states.require_uploads(repository)
+        return self.shelf.upload_ids.new(name, now=self.shelf.clock.now()).text
 
     async def find_upload(self, name: RepositoryName, *, upload_id: str) -> UploadRecord:
         """Return an upload.
@@ -114,10 +113,7 @@ class Uploads:
         Raises:
             UploadUnknown: there is none in this repository.
         """
-        upload = await self.shelf.ledger.find_upload(name, upload_id=upload_id)
-        if upload is None:
-            raise UploadUnknown("blob upload unknown to registry")
-        return upload
+        return await self._find(name, self._read(name, upload_id))
 
     async def append_chunk(
         self,
@@ -140,8 +136,9 @@ class Uploads:
         Raises:
             UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was appended.
         """
-        async with self._opened(upload_id) as writer:
-            upload = await self._current(name, upload_id=upload_id, start=start)
+        known = await self._known(name, upload_id)
+        async with self._opened(known) as writer:
+            upload = await self._current(name, known, start=start)
             progress = await self._continue(upload, writer=writer)
             await self._receive(progress, chunks=chunks)
             if length is not None and progress.received - upload.received != length:
@@ -168,14 +165,15 @@ class Uploads:
             UploadUnknown, UploadBusy, RangeNotSatisfiable, BlobTooLarge: nothing was changed.
             UploadDigestMismatch: the upload is gone.
         """
+        known = await self._known(name, upload_id)
         head, is_whole = await _head_of(chunks)
         fits = is_whole and len(head) <= self.shelf.policy.maximum_blob_bytes
         if fits and not start and Digest.of(head, digest.algorithm) == digest:
-            record = await self._push_whole(name, upload_id=upload_id, digest=digest, content=head)
+            record = await self._push_whole(name, known, digest=digest, content=head)
             if record is not None:
                 return record
-        async with self._opened(upload_id) as writer:
-            upload = await self._current(name, upload_id=upload_id, start=start)
+        async with self._opened(known) as writer:
+            upload = await self._current(name, known, start=start)
             progress = await self._continue(upload, writer=writer)
             await self._receive(progress, chunks=_behind(head, chunks, is_whole=is_whole))
             if await self._digest(progress, algorithm=digest.algorithm) != digest:
@@ -186,7 +184,7 @@ class Uploads:
             return await self._publish(
                 writer,
                 name=name,
-                upload_id=upload_id,
+                upload_id=known,
                 digest=digest,
                 size=progress.received,
                 received=upload.received,
@@ -196,20 +194,28 @@ class Uploads:
         """End an upload and drop its bytes.
 
         Raises:
-            UploadUnknown: there is none.
+            UploadUnknown: there is none, or it ended meanwhile.
         """
-        await self._forget(await self.find_upload(name, upload_id=upload_id))
+        if not await self._forget(await self.find_upload(name, upload_id=upload_id)):
+            raise _unknown()
 
     async def expire_uploads(self, *, limit: int = UPLOADS_PER_BATCH) -> int:
         """End uploads that took too long, as many as the limit says; return how many."""
         before = self.shelf.clock.now() - self.shelf.policy.upload_lifetime
         async with self.shelf.database.read() as connection:
-            rows = await store_blobs.old_uploads(connection, before=before, limit=limit)
+            rows = await store_uploads.old_uploads(connection, before=before, limit=limit)
         for row in rows:
             async with self.shelf.database.begin() as connection:
-                await store_blobs.delete_upload(connection, upload_row_id=row.id)
+                await store_uploads.forget_upload(connection, upload_row_id=row.id)
             await self.shelf.blobs.discard(row.uuid)
         return len(rows)
+
+    async def forget_claims(self, *, limit: int = CLAIMS_PER_BATCH) -> int:
+        """Forget ids of uploads that no clock takes for valid any more; return how many."""
+        policy = self.shelf.policy
+        before = self.shelf.clock.now() - policy.upload_lifetime - policy.sweep_margin
+        async with self.shelf.database.begin() as connection:
+            return await store_uploads.forget_claims(connection, before=before, limit=limit)
 
     async def sweep_uploads(self) -> int:
         """Drop what killed processes left in the storage; return how many things went.
@@ -225,17 +231,17 @@ class Uploads:
         return swept
 
     async def _push_whole(
-        self, name: RepositoryName, *, upload_id: str, digest: Digest, content: bytes
+        self, name: RepositoryName, upload_id: UploadId, *, digest: Digest, content: bytes
     ) -> BlobRecord | None:
         """Write proven bytes and their rows side by side; None when the upload has others already.
 
-        That nothing was acknowledged of the upload is seen as its row ends.
+        That nothing was acknowledged of the upload is seen as it is claimed, or its row ends.
 
         Raises:
             RepositoryUnknown, UploadUnknown, UploadBusy: nothing was changed.
         """
         try:
-            async with self.shelf.blobs.upload_whole(upload_id, content) as whole:
+            async with self.shelf.blobs.upload_whole(upload_id.text, content) as whole:
                 return await self._publish(
                     whole, name=name, upload_id=upload_id, digest=digest, size=len(content)
                 )
@@ -246,29 +252,55 @@ class Uploads:
             raise
 
     @asynccontextmanager
-    async def _opened(self, upload_id: str) -> AsyncIterator[UploadWriter]:
-        """Open an upload for writing; one that nobody knows is not left open again.
+    async def _opened(self, upload_id: UploadId) -> AsyncIterator[UploadWriter]:
+        """Open an upload for writing; one that has ended is not left open again.
 
-        Opening makes what is not there. The upload may be made up, or another request has moved
-        the bytes away already and ends the row a moment later: what was made since then belongs
-        to nobody. One of another repository is left as it is.
+        Opening makes what is not there. The upload may have ended, or another request has moved
+        the bytes away already and ends it a moment later: what was made since then belongs to
+        nobody.
         """
         try:
-            async with self.shelf.blobs.upload(upload_id) as writer:
+            async with self.shelf.blobs.upload(upload_id.text) as writer:
                 yield writer
         except UploadUnknown:
             await self._discard_unknown(upload_id)
             raise
 
-    async def _discard_unknown(self, upload_id: str) -> None:
-        if not await self.shelf.ledger.has_upload(upload_id):
-            await self.shelf.blobs.discard(upload_id)
+    async def _discard_unknown(self, upload_id: UploadId) -> None:
+        if not await self.shelf.ledger.has_upload(upload_id.text):
+            await self.shelf.blobs.discard(upload_id.text)
+
+    def _read(self, name: RepositoryName, upload_id: str) -> UploadId:
+        """Read an id; one whose time is over has ended, whether it was gone on with or not."""
+        read = self.shelf.upload_ids.read(upload_id, name=name)
+        if read.claim is not None:
+            age = self.shelf.clock.now() - read.begun_at
+            if age > self.shelf.policy.upload_lifetime:
+                raise _unknown()
+        return read
+
+    async def _known(self, name: RepositoryName, upload_id: str) -> UploadId:
+        """Read an id before anything is stored under it.
+
+        One that was signed for this repository is believed until it is looked at anyway; for any
+        other there must be a row. So nobody touches bytes of another repository's upload.
+        """
+        read = self._read(name, upload_id)
+        if read.claim is None:
+            await self._find(name, read)
+        return read
+
+    async def _find(self, name: RepositoryName, upload_id: UploadId) -> UploadRecord:
+        upload = await self.shelf.ledger.find_upload(name, upload_id=upload_id)
+        if upload is None:
+            raise _unknown()
+        return upload
 
     async def _current(
-        self, name: RepositoryName, *, upload_id: str, start: int | None
+        self, name: RepositoryName, upload_id: UploadId, *, start: int | None
     ) -> UploadRecord:
         """Read the upload again, now that nobody else can change it."""
-        upload = await self.find_upload(name, upload_id=upload_id)
+        upload = await self._find(name, upload_id)
         if start is not None and start != upload.received:
             raise RangeNotSatisfiable(received=upload.received)
         return upload
@@ -322,7 +354,7 @@ class Uploads:
         )
         if not moved:
             # Somebody else went on with it, or it has ended.
-            present = await self.find_upload(name, upload_id=upload.upload_id)
+            present = await self._find(name, upload.upload_id)
             raise RangeNotSatisfiable(received=present.received)
 
     @staticmethod
@@ -340,7 +372,7 @@ class Uploads:
         writer: WholeUpload,
         *,
         name: RepositoryName,
-        upload_id: str,
+        upload_id: UploadId,
         digest: Digest,
         size: int,
         received: int = 0,
@@ -363,10 +395,16 @@ class Uploads:
         log.info("blob pushed", repository=str(name), digest=str(digest), bytes=size)
         return BlobRecord(repository=repository, digest=digest, size=size)
 
-    async def _forget(self, upload: UploadRecord) -> None:
-        async with self.shelf.database.begin() as connection:
-            await store_blobs.delete_upload(connection, upload_row_id=upload.id)
-        await self.shelf.blobs.discard(upload.upload_id)
+    async def _forget(self, upload: UploadRecord) -> bool:
+        """End an upload and drop its bytes; False when it had ended, whose bytes are not ours."""
+        if not await self.shelf.ledger.end_upload(upload):
+            return False
+        await self.shelf.blobs.discard(upload.upload_id.text)
+        return True
+
+
+def _unknown() -> UploadUnknown:
+    return UploadUnknown("blob upload unknown to registry")
 
 
 async def _head_of(chunks: Chunks) -> tuple[bytes, bool]:

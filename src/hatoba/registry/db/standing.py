@@ -16,7 +16,7 @@ from hatoba.kernel.errors import Unavailable
 from hatoba.sql.engine import Database, DatabaseUnavailable
 from hatoba.sql.revisions import applied_revision
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision that this version's code was written for: the last one in `migrations`."""
 PAUSE_SECONDS: Final = 1.0
 """Between two looks at a database that somebody else brings on."""

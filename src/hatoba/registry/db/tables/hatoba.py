@@ -1,6 +1,6 @@
 """Tables of our own, which a Quay database does not have. Their names begin with `hatoba_`."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, Uuid
 
 from hatoba.registry.db.tables.columns import BIG_ID, METADATA, Moment
 from hatoba.sql.leases import lease_table
@@ -17,6 +17,15 @@ signing_keys = Table(
     Column("created_at", Moment(), nullable=False),
     Column("sign_until", Moment(), nullable=False),
     Index("hatoba_signing_key_kid", "kid", unique=True),
+)
+
+upload_claims = Table(
+    "hatoba_upload_claim",
+    METADATA,
+    # Of an upload that was gone on with, finished or cancelled: what is only begun is told by its
+    # signed id and has no row anywhere. The id begins with the moment, so that rows are added at
+    # the end of the one index and go at its beginning.
+    Column("id", Uuid(), primary_key=True),
 )
 
 blob_quarantine = Table(
