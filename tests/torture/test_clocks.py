@@ -21,7 +21,11 @@ from hatoba.oci import media_types
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900)]
 
 REPOSITORY = "admin/clocks"
-LONG = {"PUSH_TEMP_TAG_EXPIRATION_SEC": 10 * 365 * 86400, "FEATURE_GARBAGE_COLLECTION": False}
+LONG = {
+    "PUSH_TEMP_TAG_EXPIRATION_SEC": 10 * 365 * 86400,
+    "UPLOAD_LIFETIME": "520w",
+    "FEATURE_GARBAGE_COLLECTION": False,
+}
 """Nothing may expire rightly while the clocks are moved by months."""
 
 

@@ -156,7 +156,18 @@ async def test_an_id_lives_as_long_as_an_upload_may(room, is_gone_on_with) -> No
         await room.uploads.append_chunk(NAME, upload_id=upload, chunks=once(b""))
     room.clock.elapsed = room.shelf.policy.upload_lifetime
     await room.uploads.find_upload(NAME, upload_id=upload)
-    room.clock.elapsed += MILLISECOND
+    room.clock.elapsed += timedelta(seconds=1)
+    assert await room.uploads.expire_uploads() == is_gone_on_with
+    await require_unknown(room, upload)
+
+
+@pytest.mark.anyio
+async def test_what_was_acknowledged_goes_on_until_it_is_expired(room) -> None:
+    upload = await room.uploads.start_upload(NAME)
+    await room.uploads.append_chunk(NAME, upload_id=upload, chunks=once(b"a"))
+    room.clock.elapsed = room.shelf.policy.upload_lifetime + MILLISECOND
+    await room.uploads.append_chunk(NAME, upload_id=upload, chunks=once(b"l"))
+    await finish(room.uploads, upload, b"all", b"l")
     await require_unknown(room, upload)
 
 

@@ -21,6 +21,7 @@ SINCE = {
     "hatoba_blob_damage": "0003",
     "hatoba_blob_orphan": "0003",
     "hatoba_scrub": "0003",
+    "hatoba_upload_claim": "0004",
 }
 """When tables came that 0001 did not have."""
 FILLED = (

@@ -139,7 +139,7 @@ class Uploads:
         known = await self._known(name, upload_id)
         async with self._opened(known) as writer:
             upload = await self._current(name, known, start=start)
-            progress = await self._continue(upload, writer=writer)
+            progress = await _continue(upload, writer=writer)
             await self._receive(progress, chunks=chunks)
             if length is not None and progress.received - upload.received != length:
                 raise RangeNotSatisfiable(received=upload.received)
@@ -174,9 +174,9 @@ class Uploads:
                 return record
         async with self._opened(known) as writer:
             upload = await self._current(name, known, start=start)
-            progress = await self._continue(upload, writer=writer)
+            progress = await _continue(upload, writer=writer)
             await self._receive(progress, chunks=_behind(head, chunks, is_whole=is_whole))
-            if await self._digest(progress, algorithm=digest.algorithm) != digest:
+            if await _digest(progress, algorithm=digest.algorithm) != digest:
                 await self._forget(upload)
                 raise UploadDigestMismatch("the bytes do not have the digest that was given")
             # What takes long happens before the transaction, which others may wait for.
@@ -271,12 +271,15 @@ class Uploads:
             await self.shelf.blobs.discard(upload_id.text)
 
     def _read(self, name: RepositoryName, upload_id: str) -> UploadId:
-        """Read an id; one whose time is over has ended, whether it was gone on with or not."""
+        """Read an id; one that is too old for an upload that is only begun stands for a row alone.
+
+        What was acknowledged is not given up here, whatever a clock says: `expire_uploads` does.
+        """
         read = self.shelf.upload_ids.read(upload_id, name=name)
         if read.claim is not None:
             age = self.shelf.clock.now() - read.begun_at
             if age > self.shelf.policy.upload_lifetime:
-                raise _unknown()
+                return UploadId(text=upload_id)
         return read
 
     async def _known(self, name: RepositoryName, upload_id: str) -> UploadId:
@@ -304,21 +307,6 @@ class Uploads:
         if start is not None and start != upload.received:
             raise RangeNotSatisfiable(received=upload.received)
         return upload
-
-    async def _continue(self, upload: UploadRecord, *, writer: UploadWriter) -> _Progress:
-        try:
-            await writer.begin(upload.received, upload.storage_state)
-        except UploadMissing as error:
-            raise UploadUnknown("the bytes of this upload are lost") from error
-        if upload.received == 0:
-            return _Progress(writer=writer, hasher=new_hasher(), received=0)
-        try:
-            hasher = resume_hasher(upload.hash_state)
-        except StateForeign:
-            hasher = new_hasher()
-            async for data in writer.read():
-                await asyncio.to_thread(hasher.update, data)
-        return _Progress(writer=writer, hasher=hasher, received=upload.received)
 
     async def _receive(self, progress: _Progress, *, chunks: Chunks) -> None:
         """Write what comes; while one batch is written, the next one is received."""
@@ -356,16 +344,6 @@ class Uploads:
             # Somebody else went on with it, or it has ended.
             present = await self._find(name, upload.upload_id)
             raise RangeNotSatisfiable(received=present.received)
-
-    @staticmethod
-    async def _digest(progress: _Progress, *, algorithm: str) -> Digest:
-        if algorithm == "sha256":
-            return Digest(algorithm, progress.hasher.hexdigest())
-        # The algorithm becomes known only now; for any other than the usual one, read again.
-        hasher = new_hasher(algorithm)
-        async for data in progress.writer.read():
-            await asyncio.to_thread(hasher.update, data)
-        return Digest(algorithm, hasher.hexdigest())
 
     async def _publish(
         self,
@@ -405,6 +383,32 @@ class Uploads:
 
 def _unknown() -> UploadUnknown:
     return UploadUnknown("blob upload unknown to registry")
+
+
+async def _continue(upload: UploadRecord, *, writer: UploadWriter) -> _Progress:
+    try:
+        await writer.begin(upload.received, upload.storage_state)
+    except UploadMissing as error:
+        raise UploadUnknown("the bytes of this upload are lost") from error
+    if upload.received == 0:
+        return _Progress(writer=writer, hasher=new_hasher(), received=0)
+    try:
+        hasher = resume_hasher(upload.hash_state)
+    except StateForeign:
+        hasher = new_hasher()
+        async for data in writer.read():
+            await asyncio.to_thread(hasher.update, data)
+    return _Progress(writer=writer, hasher=hasher, received=upload.received)
+
+
+async def _digest(progress: _Progress, *, algorithm: str) -> Digest:
+    if algorithm == "sha256":
+        return Digest(algorithm, progress.hasher.hexdigest())
+    # The algorithm becomes known only now; for any other than the usual one, read again.
+    hasher = new_hasher(algorithm)
+    async for data in progress.writer.read():
+        await asyncio.to_thread(hasher.update, data)
+    return Digest(algorithm, hasher.hexdigest())
 
 
 async def _head_of(chunks: Chunks) -> tuple[bytes, bool]:

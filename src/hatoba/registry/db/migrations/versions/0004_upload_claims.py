@@ -5,19 +5,24 @@ Revises: 0003
 """
 
 from alembic import op
-
-from hatoba.registry.db.tables.hatoba import upload_claims
+from sqlalchemy import Column, PrimaryKeyConstraint, Uuid
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+kind = "expand"
 
 
 def upgrade() -> None:
-    # 0001 makes whatever is declared, so that a fresh database has the table already.
-    upload_claims.create(op.get_bind(), checkfirst=True)
+    # A database whose own record of revisions was lost has the table already.
+    op.create_table(
+        "hatoba_upload_claim",
+        Column("id", Uuid(), nullable=False),
+        PrimaryKeyConstraint("id", name="pk_hatoba_upload_claim"),
+        if_not_exists=True,
+    )
 
 
 def downgrade() -> None:
-    upload_claims.drop(op.get_bind())
+    op.drop_table("hatoba_upload_claim")
