@@ -14,6 +14,7 @@ from tests.object_storage import parameters as storage_parameters
 from tests.registry.blobs import google
 from tests.registry.blobs.faulty import faulty
 from tests.suites import blobs as suite
+from tests.torture.disks import filled, small_disk
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
@@ -156,6 +157,19 @@ async def test_a_whole_upload_that_is_not_committed_leaves_a_file_for_the_next(
     async with driver.upload("one") as writer:
         assert [part async for part in writer.read()] == [b"whole"]
         await writer.begin(0)
+
+
+async def test_a_whole_upload_that_finds_the_disk_full_leaves_nothing(tmp_path: Path) -> None:
+    content = b"x" * 65536
+    with small_disk(tmp_path / "storage", size=4 << 20) as disk:
+        driver = FilesystemBlobs(disk)
+        (disk / "uploads").mkdir()
+        with filled(disk), pytest.raises(StorageUnavailable, match="full"):
+            async with driver.upload_whole("one", content) as whole:
+                await whole.commit(Digest.of(content))
+        assert list((disk / "uploads").iterdir()) == []
+        async with driver.upload_whole("one", content) as whole:
+            await whole.commit(Digest.of(content))
 
 
 async def test_a_whole_upload_waits_for_no_other_writer(tmp_path: Path) -> None:

@@ -171,10 +171,13 @@ class NewFile(WholeUpload):
             self._handle = _open_locked_blocking(self._path, os.O_EXCL)
         except FileExistsError as error:
             raise UploadBegun("there is something of this upload already") from error
-        view = memoryview(self._content)
-        while view:
-            view = view[os.write(self._handle, view) :]
-        os.fsync(self._handle)
+        try:
+            _write_all_blocking(self._handle, self._content)
+            os.fsync(self._handle)
+        except OSError:
+            # On a full disk, a part that nobody goes on with would take others' room for days.
+            self._path.unlink(missing_ok=True)
+            raise
 
 
 class FileReader(BlobReader):
@@ -405,6 +408,12 @@ def _open_locked_blocking(path: Path, flags: int = 0) -> int:
         os.close(handle)
         raise UploadBusy("another request is writing to this upload") from error
     return handle
+
+
+def _write_all_blocking(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 def _is_free(handle: int) -> bool:
