@@ -109,16 +109,23 @@ _FIND_PARTS: Final = """
            FOR KEY SHARE OF s)
     SELECT array_agg(one.digest), array_agg(one.id), array_agg(one.size)
       INTO held_digests, v_blobs, held_sizes
-      FROM (SELECT DISTINCT ON (digest) digest, id, size FROM held ORDER BY digest, id) one;
+      FROM (SELECT DISTINCT ON (digest) digest, id, size FROM held
+             ORDER BY digest, id) one;
     IF cardinality(p_children) > 0 THEN
         SELECT array_agg(digest), array_agg(id) INTO held_children, v_children
           FROM manifest WHERE repository_id = found_repository AND digest = ANY (p_children);
     END IF;
-    IF EXISTS (
+    -- Usually both are the same, which is seen without a statement.
+    IF held_digests IS DISTINCT FROM p_blobs OR held_sizes IS DISTINCT FROM p_sizes THEN
+        IF EXISTS (
             SELECT FROM unnest(p_blobs, p_sizes) AS wanted (digest, size)
               LEFT JOIN unnest(held_digests, held_sizes) AS held (digest, size) USING (digest)
-             WHERE held.digest IS NULL OR held.size <> wanted.size)
-       OR NOT p_children <@ coalesce(held_children, '{}') THEN
+             WHERE held.digest IS NULL OR held.size <> wanted.size) THEN
+            outcome := 'parts';
+            RETURN;
+        END IF;
+    END IF;
+    IF NOT p_children <@ coalesce(held_children, '{}') THEN
         outcome := 'parts';
         RETURN;
     END IF;
@@ -187,6 +194,8 @@ DECLARE
     v_manifest int;
     v_current int;
     v_immutable boolean;
+    v_is_new boolean;
+    v_is_labelled boolean := false;
     v_moment bigint := p_now_ms;
 BEGIN
 {_REPOSITORY}
@@ -200,7 +209,10 @@ BEGIN
     END IF;
 {_FIND_PARTS}
     IF NOT p_hidden THEN
+        PERFORM FROM tag WHERE repository_id = found_repository AND name = p_tag LIMIT 1;
+        IF FOUND THEN
 {_END_TAG}
+        END IF;
     END IF;
     INSERT INTO manifest
            (repository_id, digest, media_type_id, manifest_bytes, config_media_type,
@@ -210,20 +222,24 @@ BEGIN
             p_layers_size, p_subject, true, p_artifact_type, true)
     ON CONFLICT DO NOTHING
     RETURNING id INTO v_manifest;
-    IF NOT FOUND THEN
+    v_is_new := FOUND;
+    IF v_is_new THEN
+        INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
+        SELECT found_repository, v_manifest, blob FROM unnest(v_blobs) AS blob;
+    ELSE
         SELECT id INTO STRICT v_manifest FROM manifest
          WHERE repository_id = found_repository AND digest = p_digest;
+        INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
+        SELECT found_repository, v_manifest, blob FROM unnest(v_blobs) AS blob ORDER BY blob
+        ON CONFLICT DO NOTHING;
+        v_is_labelled := EXISTS (SELECT FROM manifestlabel WHERE manifest_id = v_manifest);
     END IF;
-    INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
-    SELECT found_repository, v_manifest, blob FROM unnest(v_blobs) AS blob ORDER BY blob
-    ON CONFLICT DO NOTHING;
     IF cardinality(p_children) > 0 THEN
         INSERT INTO manifestchild (repository_id, manifest_id, child_manifest_id)
         SELECT found_repository, v_manifest, child FROM unnest(v_children) AS child ORDER BY child
         ON CONFLICT DO NOTHING;
     END IF;
-    IF cardinality(p_label_uuids) > 0
-       AND NOT EXISTS (SELECT FROM manifestlabel WHERE manifest_id = v_manifest) THEN
+    IF cardinality(p_label_uuids) > 0 AND NOT v_is_labelled THEN
         WITH added AS (
              INSERT INTO label (uuid, key, value, media_type_id, source_type_id)
              SELECT * FROM unnest(

@@ -252,6 +252,8 @@ class PreparedLedger(PushLedger):
 
 
 def _manifest_values(manifest: Manifest, *, media_type_id: int) -> tuple[object, ...]:
+    # Each once and in the order in which the function finds them.
+    blobs = sorted({(str(blob.digest), blob.size) for blob in manifest.blobs})
     return (
         str(manifest.digest),
         media_type_id,
@@ -260,8 +262,8 @@ def _manifest_values(manifest: Manifest, *, media_type_id: int) -> tuple[object,
         None if manifest.is_index else manifest.layers_size,
         str(manifest.subject.digest) if manifest.subject else None,
         manifest.artifact_type,
-        [str(blob.digest) for blob in manifest.blobs],
-        [blob.size for blob in manifest.blobs],
+        [digest for digest, _ in blobs],
+        [size for _, size in blobs],
         [str(child.digest) for child in manifest.children],
     )
 
