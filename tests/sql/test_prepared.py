@@ -84,15 +84,16 @@ async def between(database):
         yield detour
 
 
-async def test_whoever_asks_first_after_a_session_ended_unasked_is_answered(
+async def test_whoever_asks_first_after_sessions_ended_unasked_is_answered(
     database, between
 ) -> None:
     through = open_database(between.url)
-    async with open_questions(through, connections=1) as questions:
-        idle = await pid_of(questions)
-        await _terminate(database, idle)
-        await asyncio.wait_for(between.wait_for_ends(1), 60)
-        assert await pid_of(questions) != idle
+    async with open_questions(through, connections=3) as questions:
+        async with questions.lend() as one, questions.lend() as two, questions.lend() as three:
+            idle = {connection.get_server_pid() for connection in (one, two, three)}
+        await _terminate(database, *idle)
+        await asyncio.wait_for(between.wait_for_ends(3), 60)
+        assert await pid_of(questions) not in idle
         between.close()
 
 
@@ -167,7 +168,7 @@ COUNTED = "SELECT $1::text AS given, pg_backend_pid() AS pid"
 async def told(questions):
     """What the one connection was asked."""
     heard: list[str] = []
-    async with questions.pool.acquire() as connection:
+    async with questions.lend() as connection:
         connection.add_query_logger(lambda record: heard.append(str(record.args)))
     return heard
 

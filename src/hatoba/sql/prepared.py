@@ -3,23 +3,26 @@
 SQLAlchemy costs several times what such a statement does. Connections come back as they are:
 nothing that is asked here leaves a trace in a session, so the reset between two uses, a round
 trip of its own, is left out. What such a reset would also do is done without asking the server: a
-connection that failed, or that is still in a transaction, is given up and not lent again.
+connection that failed, or that is still in a transaction, is given up and not lent again
+(`connections`).
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
+import structlog
 
 from hatoba.kernel.errors import HatobaError
-from hatoba.sql.engine import Database, translated
+from hatoba.sql.connections import Connections
+from hatoba.sql.engine import Database, ServerConnection, translated
 
+log = structlog.get_logger()
 _T = TypeVar("_T")
 _Asked: TypeAlias = tuple[str, tuple[Any, ...]]
-BareConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 _SETTINGS: Final = "SET plan_cache_mode = force_generic_plan; SET jit = off;"
@@ -39,40 +42,31 @@ _LOST: Final = (
 class Questions:
     """Asks prepared statements; as many at once as there are connections, the others wait."""
 
-    pool: "asyncpg.Pool[Any]"
+    connections: Connections
     _waiting: dict[_Asked, "asyncio.Task[Sequence[asyncpg.Record]]"] = field(default_factory=dict)
     """Questions that wait for a connection."""
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[BareConnection]:
+    async def lend(self) -> AsyncIterator[ServerConnection]:
         """Lend a connection; what it raises when the server does not answer is translated.
-
-        A server that ends a session says so before it closes the connection. Until then the
-        driver takes it for usable: whoever got it next would fail by that, or, worse, go on in a
-        transaction that another has left open.
 
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
         with translated():
-            async with self._connection() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[BareConnection]:
-        async with self.pool.acquire() as connection:
+            connection = await self.connections.take()
             try:
                 yield connection
             except HatobaError:
                 # What we refuse ourselves says nothing against the connection.
-                _give_up_unfinished(connection)
+                self.connections.give_back(connection)
                 raise
             except BaseException:
-                _terminate(connection)
+                self.connections.give_up(connection)
                 raise
-            _give_up_unfinished(connection)
+            self.connections.give_back(connection)
 
-    async def read(self, put: Callable[[BareConnection], Awaitable[_T]]) -> _T:
+    async def read(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> _T:
         """Put a question that changes nothing; once more where its connection proves lost.
 
         Whoever asks first after a server has ended its sessions is not to suffer for it. His
@@ -82,12 +76,22 @@ class Questions:
             DatabaseUnavailable: the server does not answer.
         """
         with translated():
-            with suppress(*_LOST):
-                async with self._connection() as connection:
-                    return await put(connection)
-            await self.pool.expire_connections()
-            async with self._connection() as connection:
-                return await put(connection)
+            try:
+                return await self._put(put)
+            except _LOST as error:
+                log.debug("a question is put again", reason=str(error))
+            self.connections.give_up_idle()
+            return await self._put(put)
+
+    async def _put(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> _T:
+        connection = await self.connections.take()
+        try:
+            answer = await put(connection)
+        except BaseException:
+            self.connections.give_up(connection)
+            raise
+        self.connections.give_back(connection)
+        return answer
 
     async def ask(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
         """Return the rows of a statement that changes nothing.
@@ -138,7 +142,7 @@ class Questions:
     async def _ask_waiting(self, asked: _Asked) -> Sequence["asyncpg.Record"]:
         statement, values = asked
 
-        async def put(connection: BareConnection) -> Sequence["asyncpg.Record"]:
+        async def put(connection: ServerConnection) -> Sequence["asyncpg.Record"]:
             self._close(asked)
             rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
             return rows
@@ -161,17 +165,6 @@ def _seen(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-def _terminate(connection: BareConnection) -> None:
-    # The pool takes one back by itself whose end the driver has noticed.
-    with suppress(asyncpg.InterfaceError):
-        connection.terminate()
-
-
-def _give_up_unfinished(connection: BareConnection) -> None:
-    if not connection.is_closed() and connection.is_in_transaction():
-        connection.terminate()
-
-
 @asynccontextmanager
 async def open_questions(
     database: Database, *, connections: int, preparation: str = ""
@@ -182,28 +175,24 @@ async def open_questions(
         DatabaseUnavailable: the server does not answer.
     """
 
-    async def prepare(connection: "asyncpg.Connection[Any]") -> None:
-        await connection.execute(_SETTINGS + preparation)
+    async def connect() -> ServerConnection:
+        connection: ServerConnection = await asyncpg.connect(
+            **database.asyncpg_arguments(),
+            timeout=PATIENCE_SECONDS,
+            command_timeout=PATIENCE_SECONDS,
+            connection_class=ServerConnection,
+        )
+        try:
+            await connection.execute(_SETTINGS + preparation)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
-    pool = asyncpg.create_pool(
-        **database.asyncpg_arguments(),
-        # No connection is kept for its own sake: a database that is away is asked for by those
-        # who need it, and not in the background.
-        min_size=0,
-        init_size=1,
-        max_size=connections,
-        timeout=PATIENCE_SECONDS,
-        command_timeout=PATIENCE_SECONDS,
-        init=prepare,
-        reset=_keep,
-    )
+    opened = Connections(connect, limit=connections, patience_seconds=PATIENCE_SECONDS)
     with translated():
-        await pool
+        opened.give_back(await opened.take())
     try:
-        yield Questions(pool=pool)
+        yield Questions(connections=opened)
     finally:
-        await pool.close()
-
-
-async def _keep(_connection: "asyncpg.Connection[Any]") -> None:
-    """Leave a connection as it is."""
+        await opened.close()

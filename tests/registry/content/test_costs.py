@@ -44,7 +44,7 @@ async def asking(room: Room, asked: Asked):
         yield room
         return
     async with open_questions(database, connections=1) as questions:
-        async with questions.pool.acquire() as connection:
+        async with questions.lend() as connection:
             connection.add_query_logger(asked.by_asyncpg)
         shelf = dataclasses.replace(room.shelf, questions=questions)
         resolver = PreparedTagResolver(questions=questions, clock=room.clock)
@@ -192,7 +192,7 @@ async def test_tags_that_wait_together_are_asked_for_together(room, resolver) ->
     for number, content in enumerate(contents):
         await room.push(f"v{number}", content)
     asked = Asked()
-    async with resolver.questions.pool.acquire() as connection:
+    async with resolver.questions.lend() as connection:
         connection.add_query_logger(asked.by_asyncpg)
     wanted = [TagName(f"v{n % 3}") for n in range(30)]
     missing = [resolver.resolve(NAME, TagName("none"))]
@@ -207,7 +207,7 @@ async def test_tags_that_wait_together_are_asked_for_together(room, resolver) ->
 async def test_who_comes_while_a_question_is_under_way_asks_anew(room, resolver) -> None:
     await room.push("v1", await room.image())
     asked = Asked()
-    async with resolver.questions.pool.acquire() as connection:
+    async with resolver.questions.lend() as connection:
         connection.add_query_logger(asked.by_asyncpg)
     async with room.shelf.database.begin() as transaction:
         await transaction.execute(text("LOCK TABLE tag"))
@@ -235,7 +235,7 @@ async def test_who_leaves_takes_nobody_along(room, resolver) -> None:
 @only_postgresql
 async def test_a_lost_connection_is_said_and_replaced(room, resolver) -> None:
     await room.push("v1", await room.image())
-    async with resolver.questions.pool.acquire() as connection:
+    async with resolver.questions.lend() as connection:
         connection.terminate()
     answers = [await _outcome(resolver) for _ in range(2)]
     assert answers[-1] == "found"

@@ -16,8 +16,8 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
-from hatoba.sql.engine import Database
-from hatoba.sql.prepared import BareConnection, Questions
+from hatoba.sql.engine import Database, ServerConnection
+from hatoba.sql.prepared import Questions
 
 _STATEMENT: Final = """
 SELECT asked.number, found.*
@@ -105,7 +105,7 @@ class PreparedTagResolver(TagResolver):
         return (await asyncio.shield(question.answers)).get(place)
 
     async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
-        async def put(connection: BareConnection) -> list[Any]:
+        async def put(connection: ServerConnection) -> list[Any]:
             self._close(question)
             wanted = list(question.places)
             rows: list[Any] = await connection.fetch(
