@@ -37,6 +37,11 @@ class Connections:
         """Each is given a connection, or None: that he may open one."""
         self._is_closed = False
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether whoever asks now finds a connection that nobody has."""
+        return bool(self._idle)
+
     async def take(self) -> ServerConnection:
         """Return a connection that is in no transaction and whose session has not ended.
 

@@ -132,6 +132,9 @@ class Questions:
         """
         asked = (statement, values)
         task = self._waiting.get(asked)
+        if task is None and self.connections.has_idle:
+            # Nobody waits, so that nothing can be shared: a task would only cost.
+            return await self.ask(statement, *values)
         if task is None:
             task = asyncio.create_task(self._ask_waiting(asked))
             task.add_done_callback(_seen)

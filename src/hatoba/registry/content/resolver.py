@@ -6,6 +6,7 @@ same through SQLAlchemy.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -37,6 +38,7 @@ SELECT asked.number, found.*
 """
 
 Wanted: TypeAlias = tuple[RepositoryName, TagName]
+_Rows: TypeAlias = list[Any]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -96,6 +98,11 @@ class PreparedTagResolver(TagResolver):
     @override
     async def resolve(self, name: RepositoryName, tag: TagName) -> ResolvedTag | None:
         question = self._next
+        if question is None and self.questions.connections.has_idle:
+            # Nobody waits, so that nothing can be shared: a task would only cost.
+            wanted = [(name, tag)]
+            rows = await self.questions.read(lambda connection: self._fetch(connection, wanted))
+            return _answers(wanted, rows).get(1)
         if question is None:
             question = self._next = _Question()
             question.answers = asyncio.create_task(self._ask(question))
@@ -105,29 +112,35 @@ class PreparedTagResolver(TagResolver):
         return (await asyncio.shield(question.answers)).get(place)
 
     async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
-        async def put(connection: ServerConnection) -> list[Any]:
+        async def put(connection: ServerConnection) -> _Rows:
             self._close(question)
-            wanted = list(question.places)
-            rows: list[Any] = await connection.fetch(
-                _STATEMENT,
-                [name.namespace for name, _ in wanted],
-                [name.name for name, _ in wanted],
-                [tag for _, tag in wanted],
-                milliseconds(self.clock.now()),
-            )
-            return rows
+            return await self._fetch(connection, list(question.places))
 
         try:
-            found = await self.questions.read(put)
+            rows = await self.questions.read(put)
         finally:
             self._close(question)
-        wanted = list(question.places)
-        return {number: _resolved(wanted[number - 1][0], *row) for number, *row in found}
+        return _answers(list(question.places), rows)
+
+    async def _fetch(self, connection: ServerConnection, wanted: Sequence[Wanted]) -> _Rows:
+        rows: _Rows = await connection.fetch(
+            _STATEMENT,
+            [name.namespace for name, _ in wanted],
+            [name.name for name, _ in wanted],
+            [tag for _, tag in wanted],
+            milliseconds(self.clock.now()),
+        )
+        return rows
 
     def _close(self, question: _Question) -> None:
         """Let whoever comes from now on ask anew."""
         if self._next is question:
             self._next = None
+
+
+def _answers(wanted: Sequence[Wanted], rows: _Rows) -> dict[int, ResolvedTag]:
+    """Return what was found, by its place in the question."""
+    return {number: _resolved(wanted[number - 1][0], *row) for number, *row in rows}
 
 
 def _resolved(
