@@ -10,7 +10,7 @@ import pytest
 from tests.operator.builders import NAME, NAMESPACE
 from tests.operator.conftest import CUSTODY, REGISTRIES
 
-from hatoba.cluster.objects import DEPLOYMENTS, JOBS, SECRETS
+from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, JOBS, SECRETS
 from hatoba.kernel.errors import Conflict, Forbidden, InvalidInput
 from hatoba.operator import keys
 from hatoba.operator.backup import outcome
@@ -107,6 +107,37 @@ async def test_a_backup_runs_once_as_a_pod_of_the_registry_would(world):
     assert conditions["Complete"]["status"] == "True"
     await once(world)
     assert await jobs(world) == [name]
+
+
+async def events(world, kind):
+    """Return (type, reason) of what was told, in order."""
+    found = (await world.objects.list(EVENTS, NAMESPACE)).items
+    mine = [one for one in found if one["involvedObject"]["kind"] == kind]
+    mine.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))
+    return [(one["type"], one["reason"]) for one in mine]
+
+
+async def test_each_turn_of_a_backup_is_an_event_and_no_pass_is(world):
+    await installed(world)
+    await backup(world)
+    for _ in range(3):
+        await once(world)
+    assert await events(world, "QuayRegistryBackup") == [("Normal", "Running")]
+    await world.play()
+    for _ in range(3):
+        await once(world)
+    assert await events(world, "QuayRegistryBackup") == [
+        ("Normal", "Running"),
+        ("Normal", "BackupMade"),
+    ]
+
+
+async def test_a_backup_that_has_to_wait_is_a_warning(world):
+    await secret(world, "vault-key", key="sealing")
+    await backup(world)
+    for _ in range(2):
+        await once(world)
+    assert await events(world, "QuayRegistryBackup") == [("Warning", "RegistryMissing")]
 
 
 async def test_a_second_pass_writes_nothing(world):

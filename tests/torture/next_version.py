@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hatoba.registry.db import migrate, standing
 
-TAGS, BLOBS, HEAD = "0004", "0005", "0006"
+TAGS, BLOBS, HEAD = (f"{int(standing.HEAD) + number:04}" for number in (1, 2, 3))
 GATE = "upgrade_gate"
 """A table: the last revision goes on once it holds a row, so that a test can meet it half-way."""
 

@@ -1,27 +1,11 @@
-"""Write a registry's status, and an event for each condition that turned.
+"""Write a registry's status, and an event for each condition that turned."""
 
-The same news told again raises the count of the event that told it first, as `kubectl` expects.
-"""
-
-from collections import OrderedDict
-from typing import Final
-
-import structlog
-
-from hatoba.kernel.clock import Clock, rfc3339
-from hatoba.kernel.errors import HatobaError, NotFound
-from hatoba.kernel.ids import KUBERNETES_SUFFIX, random_text
+from hatoba.kernel.clock import Clock
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.events import Events
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.status import Report, compute, is_trouble, transitions
-
-log = structlog.get_logger()
-
-LONGEST_MESSAGE: Final = 1024
-"""The API refuses events with a longer message."""
-KNOWN_EVENTS: Final = 1024
-"""Of so many events it is remembered that they were told, to count repetitions."""
 
 
 class Reporter:
@@ -30,8 +14,7 @@ class Reporter:
     def __init__(self, cluster: Cluster, *, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str, str, str], tuple[str, int]] = OrderedDict()
-        """(uid, type, reason, message) -> (name of the Event, how often it happened)."""
+        self._events = Events(cluster, kind=names.KIND, clock=clock)
 
     async def report(self, registry: JsonObject, report: Report) -> None:
         """Write the status if it says something new.
@@ -45,71 +28,4 @@ class Reporter:
             return
         await self._cluster.replace({**registry, "status": status}, subresource="status")
         for condition in transitions(previous, status, report):
-            log.info(
-                "condition changed",
-                namespace=registry["metadata"]["namespace"],
-                name=registry["metadata"]["name"],
-                type=condition["type"],
-                status=condition["status"],
-                reason=condition["reason"],
-            )
-            await self._record(registry, condition, is_warning=is_trouble(previous, condition))
-
-    async def _record(
-        self, registry: JsonObject, condition: JsonObject, *, is_warning: bool
-    ) -> None:
-        """Create an event, or count one up that said the same."""
-        uid = registry["metadata"]["uid"]
-        said = (uid, condition["type"], condition["reason"], condition["message"])
-        name, count = self._told.get(said, ("", 0))
-        try:
-            if name and await self._counted(registry, name, count + 1):
-                self._told[said] = (name, count + 1)
-                return
-            event = self._event(registry, condition, is_warning=is_warning)
-            await self._cluster.create(event)
-            self._told[said] = (event["metadata"]["name"], 1)
-        except HatobaError as error:
-            # An event is a courtesy; the status says the same.
-            log.warning("event not recorded", reason=condition["reason"], error=error.message)
-        while len(self._told) > KNOWN_EVENTS:
-            self._told.popitem(last=False)
-
-    async def _counted(self, registry: JsonObject, name: str, count: int) -> bool:
-        """Raise an event's count; False when the cluster has forgotten it."""
-        patch = {"count": count, "lastTimestamp": rfc3339(self._clock.now())}
-        namespace = registry["metadata"]["namespace"]
-        try:
-            await self._cluster.merge("Event", name, patch, namespace=namespace)
-        except NotFound:
-            return False
-        return True
-
-    def _event(
-        self, registry: JsonObject, condition: JsonObject, *, is_warning: bool
-    ) -> JsonObject:
-        metadata = registry["metadata"]
-        now = rfc3339(self._clock.now())
-        return {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {
-                "name": f"{metadata['name']}.{random_text(16, KUBERNETES_SUFFIX)}",
-                "namespace": metadata["namespace"],
-            },
-            "involvedObject": {
-                "apiVersion": names.API_VERSION,
-                "kind": names.KIND,
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"],
-            },
-            "reason": condition["reason"],
-            "message": condition["message"][:LONGEST_MESSAGE],
-            "type": "Warning" if is_warning else "Normal",
-            "source": {"component": "quayregistry-controller"},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+            await self._events.tell(registry, condition, is_warning=is_trouble(previous, condition))

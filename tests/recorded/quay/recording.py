@@ -8,6 +8,8 @@ from pathlib import Path
 
 SHARED = Path(__file__).parents[4] / "shared/data/quay"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+SIGNED = re.compile(UUID.pattern + r"(?:-[0-9a-f]{32})?")
+"""Ours, too: ids of uploads are signed here."""
 SECRET = re.compile(r"\b[A-Z0-9]{20,128}\b")
 DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (-0000|GMT)")
 VOLATILE = {
@@ -73,7 +75,7 @@ def comparable(value, key=""):  # noqa: PLR0911 -- one return for each kind of v
     if isinstance(value, (int, float)):
         return float(value)
     text = str(value).split("\n")[0] if key in TEXTS else str(value)
-    text = DATE.sub("<date>", UUID.sub("<uuid>", text))
+    text = DATE.sub("<date>", SIGNED.sub("<uuid>", text))
     return f"<{key}>" if key in {"hash", "color"} else text
 
 

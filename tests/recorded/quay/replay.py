@@ -13,6 +13,7 @@ from tests.recorded.quay.actors import Actors
 from tests.recorded.quay.recording import (
     SECRET,
     SHARED,
+    SIGNED,
     UUID,
     blob,
     comparable,
@@ -217,7 +218,7 @@ class Replay:
         recorded = exchange.get("response_headers") or {}
         for name in ("Docker-Upload-UUID", "Location"):
             theirs, mine = recorded.get(name, ""), response.headers.get(name, "")
-            for left, right in zip(UUID.findall(theirs), UUID.findall(mine), strict=False):
+            for left, right in zip(UUID.findall(theirs), SIGNED.findall(mine), strict=False):
                 self.known[left] = right
         if exchange["path"] == "/v2/auth" and response.status_code == 200:
             query = httpx2.QueryParams(exchange["query"] or "")

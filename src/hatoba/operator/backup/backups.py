@@ -20,6 +20,7 @@ from hatoba.operator.backup.cron import Schedule, ScheduleMalformed
 from hatoba.operator.backup.jobs import backup_job
 from hatoba.operator.backup.places import Places
 from hatoba.operator.backup.specs import NotReady, read_spec
+from hatoba.operator.backup.telling import BLOBS_MISSING, SUSPENDED, Teller
 from hatoba.operator.backup.types import BackupSpec
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.runtime.controller import Key, Outcome
@@ -51,6 +52,7 @@ class Backups:
         self._cluster = cluster
         self._places = places
         self._clock = clock
+        self._teller = Teller(cluster, kind=names.BACKUP_KIND, clock=clock)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at one, once."""
@@ -73,7 +75,8 @@ class Backups:
         except NotReady as error:
             seen.ready = condition(READY, "False", error.reason, error.message)
             seen.again_seconds = NOT_READY_SECONDS
-        await self._write(seen)
+        said = [seen.ready, *([seen.complete] if seen.complete else [])]
+        await self._teller.tell(obj, seen.status, said)
         return Outcome(again_after_seconds=seen.again_seconds)
 
     async def _look_at_jobs(self, seen: _Seen) -> None:
@@ -108,7 +111,7 @@ class Backups:
         registry, app = await self._registry(spec, namespace=seen.obj["metadata"]["namespace"])
         await self._places.check_vault(spec.vault, namespace=seen.obj["metadata"]["namespace"])
         if spec.suspend:
-            seen.ready = condition(READY, "False", "Suspended", "spec.suspend is true")
+            seen.ready = condition(READY, "False", SUSPENDED, "spec.suspend is true")
             return
         if due is None:
             return
@@ -156,14 +159,6 @@ class Backups:
             raise NotReady("RegistryNotReady", f"QuayRegistry {name} has no database yet")
         return registry, app
 
-    async def _write(self, seen: _Seen) -> None:
-        wanted = [seen.ready, *([seen.complete] if seen.complete else [])]
-        before = seen.obj.get("status") or {}
-        timed = conditions.timed(before.get("conditions"), wanted, now=self._clock.now())
-        status = {**seen.status, "conditions": timed}
-        if status != before:
-            await self._cluster.replace({**seen.obj, "status": status}, subresource="status")
-
 
 def _succeeded(job: str, summary: JsonObject | None) -> JsonObject:
     if summary is None:
@@ -173,7 +168,7 @@ def _succeeded(job: str, summary: JsonObject | None) -> JsonObject:
         return condition(
             COMPLETE,
             "True",
-            "BlobsMissing",
+            BLOBS_MISSING,
             f"backup {summary['id']} is whole but for {len(summary['missing'])} blobs that the "
             "registry itself has lost; `hatoba registry scrub` names the tags",
         )

@@ -19,6 +19,7 @@ from hatoba.operator.backup.conditions import COMPLETE, condition
 from hatoba.operator.backup.jobs import handover_job
 from hatoba.operator.backup.places import Places
 from hatoba.operator.backup.specs import NotReady, read_spec
+from hatoba.operator.backup.telling import Teller
 from hatoba.operator.backup.types import RestoreSpec
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import OperatorSettings
@@ -45,7 +46,7 @@ class Restores:
         self._cluster = cluster
         self._places = places
         self._settings = settings
-        self._clock = clock
+        self._teller = Teller(cluster, kind=names.RESTORE_KIND, clock=clock)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at one, once."""
@@ -62,7 +63,8 @@ class Restores:
             said = await self._bring(obj, read_spec(RestoreSpec, obj), facts)
         except NotReady as error:
             said = condition(COMPLETE, "False", error.reason, error.message)
-        await self._write(obj, said, facts)
+        generation = {"observedGeneration": obj["metadata"]["generation"]}
+        await self._teller.tell(obj, {**(obj.get("status") or {}), **facts, **generation}, [said])
         return Outcome(again_after_seconds=None if said["status"] == "True" else WAIT_SECONDS)
 
     async def _bring(self, obj: JsonObject, spec: RestoreSpec, facts: JsonObject) -> JsonObject:
@@ -159,17 +161,6 @@ class Restores:
             }
         }
         await self._cluster.merge("Secret", name, patch, namespace=namespace)
-
-    async def _write(self, obj: JsonObject, said: JsonObject, facts: JsonObject) -> None:
-        before = obj.get("status") or {}
-        status = {
-            **before,
-            **facts,
-            "observedGeneration": obj["metadata"]["generation"],
-            "conditions": conditions.timed(before.get("conditions"), [said], now=self._clock.now()),
-        }
-        if status != before:
-            await self._cluster.replace({**obj, "status": status}, subresource="status")
 
 
 def _progress(registry: JsonObject, backup: str) -> JsonObject:
