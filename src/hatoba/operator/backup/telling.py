@@ -49,4 +49,4 @@ def _is_news(before: JsonObject | None, now: JsonObject) -> bool:
 def _is_trouble(said: JsonObject) -> bool:
     if said["reason"] == SUSPENDED:
         return False
-    return said["status"] == "False" or said["reason"] == BLOBS_MISSING
+    return bool(said["status"] == "False" or said["reason"] == BLOBS_MISSING)
