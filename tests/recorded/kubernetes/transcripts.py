@@ -105,6 +105,11 @@ async def run(program, command, home):
     return output.decode().splitlines(), errors.decode().splitlines(), process.returncode
 
 
+def _is_unordered(command):
+    """Whether kubectl walks through a map as it prints: its keys then come in any order."""
+    return command.arguments[:2] == ["describe", "cm"]
+
+
 def differences(command, output, errors, code):
     found = []
     if code != command.code:
@@ -113,6 +118,8 @@ def differences(command, output, errors, code):
         ("printed", normal(output), normal(command.output)),
         ("complained", normal(errors), normal(command.errors)),
     ):
+        if _is_unordered(command):
+            ours, theirs = sorted(ours), sorted(theirs)
         if ours != theirs:
             odd = [line for line in ours if line not in theirs]
             missing = [line for line in theirs if line not in ours]
