@@ -114,12 +114,11 @@ def differences(command, output, errors, code):
     found = []
     if code != command.code:
         found.append(f"ended with {code}, recorded {command.code}")
+    arranged = sorted if _is_unordered(command) else list
     for name, ours, theirs in (
-        ("printed", normal(output), normal(command.output)),
-        ("complained", normal(errors), normal(command.errors)),
+        ("printed", arranged(normal(output)), arranged(normal(command.output))),
+        ("complained", arranged(normal(errors)), arranged(normal(command.errors))),
     ):
-        if _is_unordered(command):
-            ours, theirs = sorted(ours), sorted(theirs)
         if ours != theirs:
             odd = [line for line in ours if line not in theirs]
             missing = [line for line in theirs if line not in ours]
