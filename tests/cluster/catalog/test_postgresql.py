@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ SETTINGS = {
     "POSTGRESQL_ADMIN_PASSWORD": "root",
 }
 SECONDS = 20.0
+dice = random.SystemRandom()
 
 
 def test_owner_password_and_database_go_together():
@@ -69,7 +71,8 @@ class Launcher:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.address = "127.241.0.2"
+        # Beyond those of clusters; parallel tests each have one of their own.
+        self.address = ".".join(map(str, (127, 242, dice.randint(1, 250), dice.randint(2, 250))))
         self.process: subprocess.Popen | None = None
 
     def start(self, **changes: str) -> None:
