@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hatoba.kernel.json import JsonObject
-from hatoba.kernel.quantities import amount
+from hatoba.kernel.quantities import amount, canonical
 from hatoba.operator import names
 from hatoba.operator.landscape import StorageClass, Volume
 from hatoba.operator.model import DATA_STORE, DataStore, Owned, Reason, RolloutBlocked
@@ -131,7 +131,8 @@ def _annotated_size(given: str | None) -> str | None:
         raise _bad_size(str(error)) from error
     if found <= 0:
         raise _bad_size(f"`{given}` is no size")
-    return given
+    # As it comes back from the API: written otherwise, it would seem changed in every pass.
+    return canonical(given)
 
 
 def _bad_size(told: str) -> RolloutBlocked:

@@ -1,5 +1,7 @@
 """Typed decoding: what a schema does not know is dropped, what has the wrong type is refused.
 
+Quantities are read into numbers, and come out as those are written: `1024Mi` as `1Gi`.
+
 A real server decodes JSON into Go structures and speaks of them in its messages; names of Go types
 come from the OpenAPI definitions, which are named after them.
 """
@@ -17,6 +19,7 @@ from hatoba.cluster.formats.schema import (
     unknown_fields,
 )
 from hatoba.kernel.json import JsonObject
+from hatoba.kernel.quantities import canonical
 
 _QUANTITY: Final = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _GO_KINDS: Final = {str: "string", bool: "bool", list: "array", dict: "object"}
@@ -61,6 +64,8 @@ def check_types(
     obj: JsonObject, raw: JsonObject, *, kind: str, version: str, struct: str = ""
 ) -> None:
     """Refuse values of a type that the built-in kind's structures exclude.
+
+    Quantities become canonical, in place: clients see another text than the one they sent.
 
     Raises:
         BadRequest: in the words of Go's decoder.
@@ -126,9 +131,14 @@ def _check_members(value: JsonObject, node: JsonObject, *, struct: str, path: st
     additional = node.get("additionalProperties")
     for key, member in value.items():
         if key in properties:
-            _check_field(member, properties[key], struct=struct, path=f"{path}.{key}")
+            raw, here = properties[key], f"{path}.{key}"
         elif isinstance(additional, dict):
-            _check_field(member, additional, struct=struct, path=path)
+            raw, here = additional, path
+        else:
+            continue
+        _check_field(member, raw, struct=struct, path=here)
+        if member is not None and _resolve(raw)[1] == _QUANTITY:
+            value[key] = _rewritten(member)
 
 
 def _check_field(value: Any, raw: JsonObject, *, struct: str, path: str) -> None:
@@ -146,6 +156,12 @@ def _check_quantity(value: Any) -> None:
         parse_quantity(str(value))
     except BadRequest as error:
         raise WrongType(error.message) from error
+
+
+def _rewritten(quantity: Any) -> str:
+    """Return a quantity as it is stored; what validation is about to refuse stays as it is."""
+    text = str(quantity)
+    return text if text.startswith("-") else canonical(text)
 
 
 def _go_kind(value: Any) -> str:
