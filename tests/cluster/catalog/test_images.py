@@ -57,7 +57,22 @@ def test_a_home_may_add_images(tmp_path):
     assert image.variables(situation) == {"A": "1"}
 
 
-@pytest.mark.parametrize("text", ["{}", "- {command: [a]}", "- [", "just text"])
+def test_a_home_may_add_another_version_of_an_image(tmp_path):
+    path = tmp_path / "catalog.yaml"
+    path.write_text("- {image: 'next:*', like: 'hatoba:1', command: [next], env: {A: '1'}}\n")
+    situation = Situation(root=tmp_path, address="127.9.0.2")
+    ours, other = standard_catalog(path).find("hatoba:1"), standard_catalog(path).find("next:2")
+    assert [*other.entrypoint(situation), *other.arguments] == ["next"]
+    assert other.variables(situation) == {**ours.variables(situation), "A": "1"}
+    assert (other.user, other.quick_signal) == (ours.user, ours.quick_signal)
+    path.write_text("- {image: 'next:*', like: absent}\n")
+    with pytest.raises(ImageUnknown, match="absent"):
+        standard_catalog(path).find("next:2")
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "- {image: a, like: 1}", "- {command: [a]}", "- [", "just text"]
+)
 def test_a_malformed_catalog_is_refused(text, tmp_path):
     path = tmp_path / "catalog.yaml"
     path.write_text(text)

@@ -7,9 +7,9 @@ the variables it sets, the signal that stops it, and the user it wants.
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
@@ -90,6 +90,9 @@ class Catalog:
         )
 
 
+_NOTHING: Final = Catalog()
+
+
 def full_name(reference: str) -> str:
     """Return `name:tag` with the tag written out.
 
@@ -108,8 +111,11 @@ def full_name(reference: str) -> str:
     return f"{match['name']}:{match['tag'] or 'latest'}"
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """Read additional entries: a list of {image, command, args, env, stopSignal}.
+def read_entries(path: Path, *, known: Catalog = _NOTHING) -> list[Entry]:
+    """Read additional entries: a list of {image, command, args, env, stopSignal, like}.
+
+    `like` names a known image: what the entry leaves out is as with that, and its variables are
+    set besides. So a second version of a program can run next to the first.
 
     Raises:
         InvalidInput: the file is not such a list.
@@ -122,18 +128,31 @@ def read_entries(path: Path) -> list[Entry]:
         raise InvalidInput(f"{path} is not YAML: {error}") from error
     if not isinstance(content, list):
         raise InvalidInput(f"{path} must be a list of images")
-    return [_entry(path, item) for item in content]
+    return [_entry(path, item, known) for item in content]
 
 
-def _entry(path: Path, item: object) -> Entry:
+def _entry(path: Path, item: object, known: Catalog) -> Entry:
     if not isinstance(item, dict) or not isinstance(item.get("image"), str):
         raise InvalidInput(f"{path}: every entry needs an `image`")
-    command = [str(word) for word in item.get("command") or ()]
+    given = dict(item)
+    like = given.pop("like", None)
+    if like is None:
+        image = _described(Image(entrypoint=lambda _: []), given)
+        return Entry(pattern=item["image"], find=lambda: image)
+    if not isinstance(like, str):
+        raise InvalidInput(f"{path}: `like` names an image")
+    return Entry(pattern=item["image"], find=lambda: _described(known.find(like), given))
+
+
+def _described(image: Image, item: Mapping[str, Any]) -> Image:
+    """Return the image with all that an entry says."""
     variables = {str(key): str(value) for key, value in (item.get("env") or {}).items()}
-    image = Image(
-        entrypoint=lambda _: command,
-        arguments=[str(word) for word in item.get("args") or ()],
-        variables=lambda _: variables,
-        stop_signal=str(item.get("stopSignal", "SIGTERM")),
-    )
-    return Entry(pattern=item["image"], find=lambda: image)
+    found = replace(image, variables=lambda situation: {**image.variables(situation), **variables})
+    if "command" in item:
+        command = [str(word) for word in item["command"] or ()]
+        found = replace(found, entrypoint=lambda _: command, arguments=())
+    if "args" in item:
+        found = replace(found, arguments=[str(word) for word in item["args"] or ()])
+    if "stopSignal" in item:
+        found = replace(found, stop_signal=str(item["stopSignal"]))
+    return found

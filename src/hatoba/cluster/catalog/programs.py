@@ -102,11 +102,12 @@ def _redis() -> Image:
 
 def standard_catalog(additions: Path | None = None) -> Catalog:
     """Return the catalog, with the entries of a file before the built-in ones."""
-    return Catalog(
+    known = Catalog(
         [
-            *(read_entries(additions) if additions is not None else ()),
             *(Entry(pattern=pattern, find=_hatoba) for pattern in HATOBA_PATTERNS),
             Entry(pattern=POSTGRESQL_PATTERN, find=_postgresql),
             Entry(pattern=REDIS_PATTERN, find=_redis),
         ]
     )
+    added = read_entries(additions, known=known) if additions is not None else []
+    return Catalog([*added, *known.entries])
