@@ -31,7 +31,7 @@ from hatoba.operator.observe import LANDSCAPE_KINDS, WATCHED_KINDS, Observer
 from hatoba.operator.reconciler import Reconciler
 from hatoba.operator.reconfigure import Reconfigurer
 from hatoba.operator.runtime.controller import Controller, Key, Limits
-from hatoba.operator.runtime.election import Election
+from hatoba.operator.runtime.election import DEADLINE_SECONDS, DURATION_SECONDS, Election
 from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry
 from hatoba.operator.runtime.queue import QueueSettings, WorkQueue
 from hatoba.operator.runtime.references import References
@@ -284,11 +284,13 @@ async def _work(
     operator.controller.stop()
     operator.custody.stop()
     log.info("operator stops")
+    # Whoever lost the Lease has to be done before another one may act.
+    patience = DURATION_SECONDS - DEADLINE_SECONDS - 1 if keeping.done() else DRAIN_SECONDS
     try:
-        async with asyncio.timeout(DRAIN_SECONDS):
+        async with asyncio.timeout(patience):
             await working
     except TimeoutError:
-        log.warning("passes cut off", after_seconds=DRAIN_SECONDS)
+        log.warning("passes cut off", after_seconds=patience)
     if keeping.done():
         keeping.result()
 

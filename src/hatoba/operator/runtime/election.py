@@ -22,6 +22,8 @@ LEASE_NAME: Final = "7daa4ab6.quay.redhat.com"
 DURATION_SECONDS: Final = 15
 RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
+DEADLINE_SECONDS: Final = DURATION_SECONDS - RENEW_SECONDS
+"""Whoever has not renewed for so long stops: before the Lease runs out for all others."""
 LONGEST_MESSAGE: Final = 1024
 """The API refuses events with a longer message."""
 
@@ -54,13 +56,25 @@ class Election:
         Raises:
             LostLeadership: not renewed within its duration.
         """
-        renewed = self._clock.monotonic()
+        renewed, delay = self._clock.monotonic(), RENEW_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            if await self._attempt():
-                renewed = self._clock.monotonic()
-            elif self._clock.monotonic() - renewed > DURATION_SECONDS - RENEW_SECONDS:
+            await asyncio.sleep(delay)
+            began = self._clock.monotonic()
+            if await self._attempt_within(renewed + DEADLINE_SECONDS - began):
+                # Others count from when they see the write, which is after it was sent.
+                renewed, delay = began, RENEW_SECONDS
+            elif self._clock.monotonic() - renewed >= DEADLINE_SECONDS:
                 raise LostLeadership("the lease was not renewed in time")
+            else:
+                delay = RETRY_SECONDS
+
+    async def _attempt_within(self, seconds: float) -> bool:
+        """Try to renew; an API that does not answer in time has not renewed."""
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                return await self._attempt()
+        except TimeoutError:
+            return False
 
     async def release(self) -> None:
         """Let the next one start at once."""

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from hatoba.kernel.errors import Forbidden, Gone, HatobaError, NotFound, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.kubernetes import Cluster, Listing
+from hatoba.operator.kubernetes import Cluster, Listing, Throttled
 
 log = structlog.get_logger()
 
@@ -82,6 +82,8 @@ class Informer:
         self._turned = turned
         self._scope = scope
         self._retry = retry or WatchRetry()
+        self._patience_seconds = 0.0
+        """How long the API has asked to be left alone."""
         self._objects: dict[Place, JsonObject] = {}
         self._labelled: dict[Place, dict[Place, JsonObject]] = {}
         """The same objects by their namespace and the registry that their label names."""
@@ -111,10 +113,15 @@ class Informer:
             if delay is None:
                 failures += 1
                 delay = self._retry.first_seconds * 2.0 ** min(failures - 1, 16)
-            await asyncio.sleep(min(delay, self._retry.longest_seconds))
+            await asyncio.sleep(self._pause(delay))
+
+    def _pause(self, wanted: float) -> float:
+        """Return for how long to wait; what the API asked for goes beyond our own limit."""
+        return max(min(wanted, self._retry.longest_seconds), self._patience_seconds)
 
     async def _try(self) -> float | None:
         """Follow until that ends; return after how long to begin anew, None after a failure."""
+        self._patience_seconds = 0.0
         try:
             await self._follow()
         except Gone as error:
@@ -134,6 +141,8 @@ class Informer:
         except HatobaError as error:
             BROKEN.labels(self.kind).inc()
             log.warning("watch broke", kind=self.kind, error=error.message)
+            if isinstance(error, Throttled):
+                self._patience_seconds = float(error.retry_after_seconds or 0)
             return None
         except Exception:
             # A copy that nobody keeps current any more would be believed for ever.
