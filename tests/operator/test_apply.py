@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.operator.builders import a_deployment
@@ -35,6 +36,17 @@ def test_an_element_that_somebody_inserted_is_no_difference():
     live = {"volumes": [{"name": "token"}, {"name": "config", "x": 1}, {"name": "data"}]}
     assert contains(live, ours)
     assert not contains({"volumes": live["volumes"][:2]}, ours)
+
+
+def test_an_order_that_the_cluster_keeps_is_no_difference():
+    metrics = [{"resource": {"name": "memory"}}, {"resource": {"name": "cpu"}}]
+    assert contains({"metrics": metrics[::-1]}, {"metrics": metrics})
+    assert not contains({"metrics": metrics[:1] * 2}, {"metrics": metrics})
+
+
+@pytest.mark.parametrize("live", [["serve", "--debug"], ["--debug", "serve"], ["debug"], []])
+def test_arguments_have_one_order_and_no_others_among_them(live):
+    assert not contains({"args": live}, {"args": ["serve"]})
 
 
 def test_an_empty_value_that_the_server_leaves_out_is_no_difference():

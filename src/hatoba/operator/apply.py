@@ -190,7 +190,9 @@ class Applier:
             {
                 "apiVersion": live["apiVersion"],
                 "kind": live["kind"],
-                "metadata": {key: live["metadata"][key] for key in ("name", "namespace")},
+                # With the uid it is an update only: of a Deployment that somebody deletes now,
+                # its replicas alone would be refused as an incomplete new one.
+                "metadata": {key: live["metadata"][key] for key in ("name", "namespace", "uid")},
                 "spec": {"replicas": live["spec"]["replicas"]},
             },
             manager=names.SCALE_MANAGER,
@@ -315,10 +317,20 @@ def contains(live: JsonValue, wanted: JsonValue) -> bool:
             for key, value in wanted.items()
         )
     if isinstance(wanted, list) and isinstance(live, list):
-        if len(live) == len(wanted):
-            return all(contains(have, want) for have, want in zip(live, wanted, strict=True))
-        # Somebody may have added an element of his own, as admission plugins do.
-        return len(live) > len(wanted) and all(
-            any(contains(have, want) for have in live) for want in wanted
-        )
+        return _contains_all(live, wanted)
     return bool(live == wanted)
+
+
+def _contains_all(live: list[JsonValue], wanted: list[JsonValue]) -> bool:
+    """Tell whether the elements of a list are there, in their order or in the cluster's.
+
+    Somebody may have added an element of his own, as admission plugins do. Where elements are told
+    apart by a name, a cluster may keep an order of before: an old API server does when it merges,
+    and metrics of an autoscaler change places on their way through the API's first version. Lists
+    of plain values, such as arguments, have one order and no other elements.
+    """
+    if len(live) == len(wanted) and all(map(contains, live, wanted)):
+        return True
+    return len(live) >= len(wanted) and all(
+        isinstance(want, dict) and any(contains(have, want) for have in live) for want in wanted
+    )

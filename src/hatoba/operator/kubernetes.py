@@ -367,6 +367,20 @@ def _translated(kind: str = "", name: str = "") -> _Translation:
     return _Translation(f"{kind} {name}".strip())
 
 
+class NamespaceEnding(Unavailable):
+    """Nothing can be made in a namespace that is on its way out; the registry goes with it."""
+
+
+_ENDING: Final = "because it is being terminated"
+_NO_PASSING_FAULTS: Final = (
+    "failed to create typed patch object",  # a field that this server's version does not have
+    "etcdserver: request is too large",
+)
+"""What a server says with a 500 about an object that it will never take.
+
+Recorded of Kubernetes 1.32 (ssa-basic, ssa-lists) and said by etcd."""
+
+
 def _status_error(error: httpx2.HTTPStatusError, *, subject: str) -> HatobaError:
     if isinstance(error, ApiError):
         code, message = error.status.code or 500, error.status.message or str(error)
@@ -379,6 +393,10 @@ def _status_error(error: httpx2.HTTPStatusError, *, subject: str) -> HatobaError
     if patience.isdecimal() and (code == 429 or code >= 500):
         seconds = min(int(patience), LONGEST_RETRY_AFTER_SECONDS)
         return Throttled(message, retry_after_seconds=seconds)
+    if code == 403 and _ENDING in message:
+        return NamespaceEnding(message)
+    if code == 500 and any(words in message for words in _NO_PASSING_FAULTS):
+        return InvalidInput(message)
     kinds: dict[int, type[HatobaError]] = {
         401: Unauthenticated,
         403: Forbidden,
