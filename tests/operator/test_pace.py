@@ -11,13 +11,8 @@ from hatoba.cluster.objects import EVENTS
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import Unavailable
 from hatoba.operator import names
-from hatoba.operator.kubernetes import (
-    LONGEST_RETRY_AFTER_SECONDS,
-    WATCH_SECONDS,
-    WATCH_SILENCE_SECONDS,
-    Cluster,
-    Throttled,
-)
+from hatoba.operator.answers import LONGEST_RETRY_AFTER_SECONDS, Throttled
+from hatoba.operator.kubernetes import WATCH_SECONDS, WATCH_SILENCE_SECONDS, Cluster
 from hatoba.operator.runtime import election
 from hatoba.operator.runtime.controller import Controller, Limits, Outcome
 from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry

@@ -6,7 +6,6 @@ library become errors of ours here and nowhere else.
 
 import asyncio
 import builtins
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
-import msgspec
 import structlog
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.models import User
-from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.core.exceptions import ConfigError
 from lightkube.core.resource import NamespacedResource
 from lightkube.generic_resource import (
     create_global_resource,
@@ -32,18 +30,13 @@ from prometheus_client import Counter
 from typing_extensions import override
 
 from hatoba.kernel.errors import (
-    Conflict,
-    Forbidden,
-    Gone,
     HatobaError,
-    InvalidInput,
     NotFound,
-    Unauthenticated,
     Unavailable,
 )
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.admission import admission_error
+from hatoba.operator.answers import translated
 
 log = structlog.get_logger()
 
@@ -59,8 +52,6 @@ WATCH_SECONDS: Final = 290
 WATCH_SILENCE_SECONDS: Final = 320.0
 """A watch that says nothing for longer than the server keeps one open may have lost its
 connection unseen (a firewall forgot it, a machine vanished): who watches lists again then."""
-LONGEST_RETRY_AFTER_SECONDS: Final = 60
-"""No server is obeyed that asks for more patience."""
 
 _NAMESPACED: Final = {
     names.KIND: (names.GROUP, names.VERSION, "quayregistries"),
@@ -137,7 +128,7 @@ class Cluster:
 
     async def get(self, kind: str, name: str, *, namespace: str | None = None) -> JsonObject:
         """Return an object."""
-        with _translated():
+        with translated():
             found = await self._client.get(self._resources[kind], name, **_in(namespace))
         return _typed(found, kind, self._resources[kind])
 
@@ -145,7 +136,7 @@ class Cluster:
         self, kind: str, *, namespace: str = "", labelled: bool = False, name: str = ""
     ) -> Listing:
         """Return all objects of a kind; those of registries if `labelled`, or the one of a name."""
-        with _translated():
+        with translated():
             pages = self._client.list(
                 self._resources[kind],
                 **_scope(self._resources[kind], namespace),
@@ -173,7 +164,7 @@ class Cluster:
             resource_version=since,
             server_timeout=WATCH_SECONDS,
         )
-        with _translated():
+        with translated():
             async with aclosing(_spoken(events, silence_seconds=self._silence)) as said:
                 async for event, found in said:
                     if event != "BOOKMARK":
@@ -196,7 +187,7 @@ class Cluster:
         self, pod: str, container: str, *, namespace: str, lines: int
     ) -> builtins.list[str]:
         """Return the last lines that a container said."""
-        with _translated():
+        with translated():
             said = self._client.log(
                 pod, container=container, namespace=namespace, tail_lines=lines, newlines=False
             )
@@ -207,7 +198,7 @@ class Cluster:
         resource = self._resources[obj["kind"]]
         metadata = obj["metadata"]
         self.writes += 1
-        with _translated(obj["kind"], metadata["name"]):
+        with translated(obj["kind"], metadata["name"]):
             found = await self._client.patch(
                 resource,
                 metadata["name"],
@@ -228,7 +219,7 @@ class Cluster:
         resource = self._resources[obj["kind"]]
         self.writes += 1
         metadata = obj["metadata"]
-        with _translated(obj["kind"], metadata.get("name") or metadata["generateName"]):
+        with translated(obj["kind"], metadata.get("name") or metadata["generateName"]):
             found = await self._client.create(resource(obj), field_manager=names.FIELD_MANAGER)
         return _typed(found, obj["kind"], resource)
 
@@ -237,7 +228,7 @@ class Cluster:
         resource = self._resources[obj["kind"]]
         target = resource.Status if subresource == "status" else resource
         self.writes += 1
-        with _translated(obj["kind"], obj["metadata"]["name"]):
+        with translated(obj["kind"], obj["metadata"]["name"]):
             found = await self._client.replace(
                 target(obj), obj["metadata"]["name"], field_manager=names.FIELD_MANAGER
             )
@@ -248,7 +239,7 @@ class Cluster:
     ) -> JsonObject:
         """Apply a JSON merge patch; a resourceVersion in it is a precondition."""
         self.writes += 1
-        with _translated(kind, name):
+        with translated(kind, name):
             found = await self._client.patch(
                 self._resources[kind],
                 name,
@@ -262,7 +253,7 @@ class Cluster:
     async def scale(self, name: str, replicas: int, *, namespace: str) -> None:
         """Set the number of a Deployment's pods, through its scale."""
         self.writes += 1
-        with _translated("Deployment", name):
+        with translated("Deployment", name):
             await self._client.patch(
                 self._resources["Deployment"].Scale,
                 name,
@@ -276,7 +267,7 @@ class Cluster:
         """Delete an object, its dependents after it; one that is gone already is fine."""
         self.writes += 1
         try:
-            with _translated(kind, name):
+            with translated(kind, name):
                 await self._client.delete(
                     self._resources[kind], name, cascade=CascadeType.BACKGROUND, **_in(namespace)
                 )
@@ -319,94 +310,6 @@ async def _spoken(
         except (TimeoutError, StopAsyncIteration):
             return
         yield event
-
-
-class Throttled(Unavailable):
-    """The API has too much to do, and says when to come back."""
-
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
-
-
-_BROKEN: Final = (
-    httpx2.HTTPError,
-    httpx2.StreamError,
-    OSError,
-    ssl.SSLError,
-    msgspec.MsgspecError,  # half an answer, or none in JSON
-    UnicodeDecodeError,
-)
-"""How a connection fails, whatever is at its other end."""
-
-
-class _Translation:
-    """Turns the client library's errors into ours."""
-
-    def __init__(self, subject: str) -> None:
-        self._subject = subject
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, HatobaError):
-            return
-        # The library fails itself over a refusal that is no Status, such as a balancer's page.
-        refused: BaseException | None = error
-        while refused is not None and not isinstance(refused, httpx2.HTTPStatusError):
-            refused = refused.__context__
-        if refused is not None:
-            raise _status_error(refused, subject=self._subject) from error
-        if isinstance(error, _BROKEN):
-            raise Unavailable(f"the Kubernetes API does not answer: {error!r}") from error
-
-
-def _translated(kind: str = "", name: str = "") -> _Translation:
-    """Translate what happens to a request; kind and name of what it writes, if it writes."""
-    return _Translation(f"{kind} {name}".strip())
-
-
-class NamespaceEnding(Unavailable):
-    """Nothing can be made in a namespace that is on its way out; the registry goes with it."""
-
-
-_ENDING: Final = "because it is being terminated"
-_NO_PASSING_FAULTS: Final = (
-    "failed to create typed patch object",  # a field that this server's version does not have
-    "etcdserver: request is too large",
-)
-"""What a server says with a 500 about an object that it will never take.
-
-Recorded of Kubernetes 1.32 (ssa-basic, ssa-lists) and said by etcd."""
-
-
-def _status_error(error: httpx2.HTTPStatusError, *, subject: str) -> HatobaError:
-    if isinstance(error, ApiError):
-        code, message = error.status.code or 500, error.status.message or str(error)
-    else:
-        code, message = error.response.status_code, str(error).splitlines()[0]
-    if (refused := admission_error(message, subject=subject)) is not None:
-        return refused
-    response: httpx2.Response | None = getattr(error, "response", None)
-    patience = response.headers.get("Retry-After", "") if response is not None else ""
-    if patience.isdecimal() and (code == 429 or code >= 500):
-        seconds = min(int(patience), LONGEST_RETRY_AFTER_SECONDS)
-        return Throttled(message, retry_after_seconds=seconds)
-    if code == 403 and _ENDING in message:
-        return NamespaceEnding(message)
-    if code == 500 and any(words in message for words in _NO_PASSING_FAULTS):
-        return InvalidInput(message)
-    kinds: dict[int, type[HatobaError]] = {
-        401: Unauthenticated,
-        403: Forbidden,
-        404: NotFound,
-        409: Conflict,
-        410: Gone,
-    }
-    if code in kinds:
-        return kinds[code](message)
-    return InvalidInput(message) if code < 500 and code != 429 else Unavailable(message)
 
 
 class NoCluster(Unavailable):

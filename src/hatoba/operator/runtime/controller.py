@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import Conflict, HatobaError, Unavailable
-from hatoba.operator.kubernetes import Throttled
+from hatoba.operator.answers import Throttled
 from hatoba.operator.runtime.queue import WorkQueue
 
 log = structlog.get_logger()

@@ -15,7 +15,8 @@ from prometheus_client import Counter
 from hatoba.kernel.errors import Forbidden, Gone, HatobaError, NotFound, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.kubernetes import Cluster, Listing, Throttled
+from hatoba.operator.answers import Throttled
+from hatoba.operator.kubernetes import Cluster, Listing
 
 log = structlog.get_logger()
 
