@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.azure_storage import AzureEmulator, running_azure
 from tests.object_storage import ObjectStorage, running_object_storage
 from tests.postgresql import PostgresServer, running_postgres
 
@@ -29,3 +30,10 @@ def object_storage() -> Iterator[ObjectStorage]:
     """The one S3 server of this test process."""
     with running_object_storage() as storage:
         yield storage
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureEmulator]:
+    """The one emulator of Azure of this test process; skips where it is not installed."""
+    with running_azure(tmp_path_factory.mktemp("azure")) as emulator:
+        yield emulator

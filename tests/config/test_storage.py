@@ -3,6 +3,7 @@
 import pytest
 
 from hatoba.config.schema import QuayConfig
+from hatoba.config.schema.containers import AzureLocation
 from hatoba.config.schema.storage import BucketLocation, DirectoryLocation, parse_location
 from hatoba.config.validation import validate_mapping
 
@@ -16,6 +17,12 @@ OWN = {
     "storage_path": "/datastorage/registry",
 }
 AMAZON = {"s3_bucket": "images", "s3_region": "eu-central-1", "storage_path": "/quay"}
+AZURE = {
+    "azure_account_name": "harbour",
+    "azure_account_key": "czNjcjN0",
+    "azure_container": "images",
+    "storage_path": "/quay",
+}
 FRONT = {
     "cloudfront_distribution_domain": "d1.cloudfront.net",
     "cloudfront_key_id": "K1",
@@ -52,6 +59,23 @@ def test_cloudfront_is_a_bucket_with_something_in_front():
     assert isinstance(found, BucketLocation)
     assert found.cloudfront is not None
     assert found.cloudfront.domain == "d1.cloudfront.net"
+
+
+@pytest.mark.parametrize(
+    ("more", "endpoint"),
+    [
+        ({}, "https://harbour.blob.core.windows.net"),
+        ({"endpoint_url": "https://harbour.blob.core.usgovcloudapi.net/"}, None),
+        ({"endpoint_url": "http://127.0.0.1:10000/harbour"}, None),
+    ],
+)
+def test_azure(more, endpoint):
+    found = parse_location("a", ["AzureStorage", {**AZURE, **more}])
+    assert isinstance(found, AzureLocation)
+    assert found.endpoint_url == (endpoint or more["endpoint_url"].rstrip("/"))
+    assert (found.account_key, found.container, found.prefix) == (b"s3cr3t", "images", "quay")
+    assert "s3cr3t" not in repr(found)
+    assert "czNjcjN0" not in repr(found)
 
 
 def test_google_is_a_bucket_that_joins_nothing():
@@ -114,10 +138,29 @@ def test_a_directory():
             "is not valid for a: minimum_chunk_size_mb: input should be greater than or equal to 5",
         ),
         (
+            ["AzureStorage", {**AZURE, "azure_container": "Images"}],
+            (
+                "is not valid for a: azure_container: string should match pattern "
+                "'^(\\$root|[a-z0-9](-?[a-z0-9]){2,62})$'"
+            ),
+        ),
+        (
+            ["AzureStorage", {**AZURE, "azure_account_key": "not base64!"}],
+            "is not valid for a: azure_account_key must be base64, as the portal shows it",
+        ),
+        (
+            ["AzureStorage", {**AZURE, "azure_account_key": None}],
+            "is not valid for a: AzureStorage needs azure_account_key or sas_token",
+        ),
+        (
+            ["AzureStorage", {**AZURE, "signature_version": "s3"}],
+            "is not valid for a: AzureStorage has no parameter signature_version",
+        ),
+        (
             ["MultiCDNStorage", {}],
             (
-                "names the driver 'MultiCDNStorage' for a; this release has CloudFrontedS3Storage, "
-                "GoogleCloudStorage, IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
+                "names the driver 'MultiCDNStorage' for a; this release has AzureStorage, "
+                "CloudFrontedS3Storage, GoogleCloudStorage, IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
             ),
         ),
     ],

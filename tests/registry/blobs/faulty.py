@@ -12,10 +12,13 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-Kind = Literal["refuse", "garbage", "hang", "reset", "lose answer", "cut", "hidden error"]
+Kind = Literal[
+    "refuse", "garbage", "hang", "reset", "lose answer", "cut", "hidden error", "copy status"
+]
 _STATUSES = {
     "AccessDenied": 403,
     "InvalidArgument": 400,
+    "InvalidBlockList": 400,
     "NoSuchUpload": 404,
     "NotImplemented": 501,
     "SignatureDoesNotMatch": 403,
@@ -45,7 +48,8 @@ def _refusal(fault: Fault) -> web.Response:
         return web.Response(status=502, text="<html>bad gateway", content_type="text/html")
     status = _STATUSES.get(fault.code, 503)
     text = _ERROR.format(code=fault.code)
-    return web.Response(status=status, text=text, content_type="text/xml")
+    headers = {"x-ms-error-code": fault.code}
+    return web.Response(status=status, text=text, content_type="text/xml", headers=headers)
 
 
 @dataclass(kw_only=True)
@@ -88,6 +92,8 @@ class FaultyStorage:
         answer = await self._forward(request, body)
         if kind == "lose answer":
             _hang_up(request)
+        if kind == "copy status":
+            answer.headers["x-ms-copy-status"] = fault.code
         if kind == "hidden error":
             text = _ERROR.format(code="InternalError")
             return web.Response(status=200, text=text, content_type="text/xml")
@@ -111,8 +117,11 @@ class FaultyStorage:
             URL(self.target + request.raw_path, encoded=True),
             headers=headers,
             data=io.BytesIO(body) if body else None,
+            # Where headers are signed none may be added.
+            skip_auto_headers=("Content-Type",),
         ) as found:
-            kept = {k: v for k, v in found.headers.items() if k not in ("Date", "Server")}
+            own = ("Date", "Server", "Transfer-Encoding", "Connection", "Keep-Alive")
+            kept = {k: v for k, v in found.headers.items() if k.title() not in own}
             return web.Response(status=found.status, headers=kept, body=await found.read())
 
     @staticmethod

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
+from tests.azure_storage import azure_location, azure_parameters
 from tests.object_storage import bucket_location, google_parameters
 from tests.object_storage import parameters as storage_parameters
 from tests.registry.blobs import google
@@ -18,6 +19,7 @@ from tests.torture.disks import filled, small_disk
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.digests import Digest
+from hatoba.registry.blobs.azure_opening import open_azure
 from hatoba.registry.blobs.driver import StorageUnavailable, UploadBegun, UploadMissing
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.blobs.layered import LayeredBlobs
@@ -74,6 +76,7 @@ def another_storage(url: str) -> dict[str, object]:
         "memory",
         "layered",
         "google",
+        "azure",
         *ACCENTS,
         *(f"another {accent}" for accent in ACCENTS if ANOTHER),
     ]
@@ -89,6 +92,11 @@ async def driver(request, tmp_path):
         case "google":
             storage = request.getfixturevalue("object_storage")
             async with google_driver(storage, tmp_path) as opened:
+                yield opened
+        case "azure":
+            emulator = request.getfixturevalue("azure")
+            given = azure_parameters(emulator.port, await emulator.new_container())
+            async with open_azure(azure_location(given), directory=tmp_path) as opened:
                 yield opened
         case accent if accent in ACCENTS:
             storage = request.getfixturevalue("object_storage")

@@ -1,30 +1,26 @@
 """The parameters of each storage driver, as `[driver, {parameters}]` in config.yaml.
 
-Quay's names, spelt as each of its drivers spells them, become one of two values: a directory or
-a bucket. `registry.blobs` opens what they describe. Parameters that are not Quay's are ours and
-exist for storages that speak S3 with an accent (docs/reference/storage.md).
+Quay's names, spelt as each of its drivers spells them, become a value for each kind of place: a
+directory, a bucket, a container. `registry.blobs` opens what they describe. Parameters that are
+not Quay's are ours and exist for storages with an accent (docs/reference/storage.md).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from typing_extensions import override
 
-SMALLEST_PART_MB: Final = 5
-"""What S3 asks of every part but the last. Amazon S3 User Guide, "Multipart upload limits"."""
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s?#]+/?$")]
+from hatoba.config.schema.containers import AzureLocation, AzureStorage
+from hatoba.config.schema.storage_options import (
+    SMALLEST_PART_MB,
+    Parameters,
+    Port,
+    StorageOptions,
+    Text,
+    Url,
+)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -64,20 +60,10 @@ class BucketLocation:
     """Whether the storage copies ranges of objects into parts of another one."""
 
 
-Location = DirectoryLocation | BucketLocation
+Location = DirectoryLocation | BucketLocation | AzureLocation
 
 
-class _Parameters(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-    def location(self) -> Location:
-        """Return what the parameters describe."""
-        raise NotImplementedError
-
-
-class LocalStorage(_Parameters):
+class LocalStorage(Parameters):
     """A directory, shared by all pods."""
 
     storage_path: Text
@@ -87,13 +73,9 @@ class LocalStorage(_Parameters):
         return DirectoryLocation(path=self.storage_path)
 
 
-class BucketOptions(_Parameters):
+class BucketOptions(StorageOptions):
     """What every driver for buckets understands."""
 
-    storage_path: str = ""
-    """What all keys begin with."""
-    minimum_chunk_size_mb: int = Field(default=SMALLEST_PART_MB, ge=SMALLEST_PART_MB, le=512)
-    """Size of the parts in which uploads are written, in MiB; each upload holds two in memory."""
     maximum_chunk_size_mb: int = Field(default=128, ge=SMALLEST_PART_MB, le=2560)
     """Size of the parts that the storage copies by itself, in MiB."""
     server_side_assembly: bool = True
@@ -104,22 +86,6 @@ class BucketOptions(_Parameters):
     """Where the bucket's name stands; `auto` is the path for any endpoint but Amazon's."""
     checksums: bool = False
     """True adds CRC headers to uploads, which Amazon checks and many others refuse."""
-    verify_tls: bool = True
-    """False does not check the storage's certificate."""
-    ca_bundle: str | None = None
-    """File with the authorities that sign the storage's certificate."""
-    link_expiry_seconds: int = Field(default=60, ge=5, le=3600)
-    """How long a client may begin a download that it was sent to."""
-    public_endpoint_url: Url | None = None
-    """Where clients reach the storage, if it is not where the registry does."""
-    connect_timeout_seconds: float = Field(default=5, gt=0, le=60)
-    """How long a connection may take."""
-    read_timeout_seconds: float = Field(default=60, gt=0, le=600)
-    """The longest silence of the storage."""
-    attempts: int = Field(default=4, ge=1, le=10)
-    """How often a call is made before the storage counts as unavailable."""
-    connections: int = Field(default=50, ge=1, le=1000)
-    """Connections that each worker keeps at most."""
 
     def _bucket(self, **named: Any) -> BucketLocation:
         return BucketLocation(prefix=self.storage_path.strip("/"), options=self, **named)
@@ -234,7 +200,8 @@ class GoogleCloudStorage(BucketOptions):
         )
 
 
-DRIVERS: Final[Mapping[str, type[_Parameters]]] = {
+DRIVERS: Final[Mapping[str, type[Parameters]]] = {
+    "AzureStorage": AzureStorage,
     "CloudFrontedS3Storage": CloudFrontedS3Storage,
     "GoogleCloudStorage": GoogleCloudStorage,
     "IBMCloudStorage": RadosGWStorage,
@@ -262,7 +229,7 @@ def parse_location(name: str, value: object) -> Location:
     if not isinstance(parameters, dict):
         raise ValueError(f"must give {driver} of {name} a mapping of parameters")  # noqa: TRY004 -- pydantic wants it
     try:
-        return DRIVERS[driver].model_validate(parameters).location()
+        found: Location = DRIVERS[driver].model_validate(parameters).location()
     except ValidationError as error:
         faults = [
             _fault(driver, fault["type"], str(fault["loc"][0]), fault["msg"])
@@ -271,6 +238,7 @@ def parse_location(name: str, value: object) -> Location:
         raise ValueError(f"is not valid for {name}: {'; '.join(faults)}") from None
     except ValueError as error:
         raise ValueError(f"is not valid for {name}: {driver} {error}") from error
+    return found
 
 
 def _fault(driver: str, kind: str, parameter: str, message: str) -> str:
@@ -279,7 +247,9 @@ def _fault(driver: str, kind: str, parameter: str, message: str) -> str:
             return f"{driver} needs {parameter}"
         case "extra_forbidden":
             return f"{driver} has no parameter {parameter}"
-        case "string_pattern_mismatch":
+        case "value_error":
+            return f"{parameter} {message.removeprefix('Value error, ')}"
+        case "string_pattern_mismatch" if parameter.endswith("endpoint_url"):
             return f"{parameter} must be http:// or https:// and a host, without a path"
         case _:
             return f"{parameter}: {message[:1].lower()}{message[1:]}"

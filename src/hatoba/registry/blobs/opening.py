@@ -8,11 +8,12 @@ the supervisor, before workers are forked, so that they share its memory.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from hatoba.config.loader import Configuration, data_directory
 from hatoba.config.schema import QuayConfig
+from hatoba.config.schema.containers import AzureLocation
 from hatoba.config.schema.storage import DirectoryLocation, Location
 from hatoba.kernel.errors import InvalidInput
 from hatoba.registry.blobs.driver import BlobDriver
@@ -31,6 +32,7 @@ async def open_blobs(configuration: Configuration) -> AsyncIterator[BlobDriver]:
     Raises:
         StorageMissing: no location is configured.
         KeyUnusable: the private key of a CloudFront distribution cannot be read.
+        AuthorityUnusable: a file of authorities cannot be read.
     """
     settings = configuration.settings
     written_location(settings)
@@ -47,13 +49,17 @@ async def _open(
 ) -> BlobDriver:
     if isinstance(location, DirectoryLocation):
         return FilesystemBlobs(data_directory() / location.path)
-    from hatoba.registry.blobs.s3_opening import open_bucket
+    directory = configuration.directory
+    direct = not configuration.settings.feature_proxy_storage
+    opened: AbstractAsyncContextManager[BlobDriver]
+    if isinstance(location, AzureLocation):
+        from hatoba.registry.blobs.azure_opening import open_azure
 
-    opened = open_bucket(
-        location,
-        directory=configuration.directory,
-        sends_clients_there=not configuration.settings.feature_proxy_storage,
-    )
+        opened = open_azure(location, directory=directory, sends_clients_there=direct)
+    else:
+        from hatoba.registry.blobs.s3_opening import open_bucket
+
+        opened = open_bucket(location, directory=directory, sends_clients_there=direct)
     return await stack.enter_async_context(opened)
 
 

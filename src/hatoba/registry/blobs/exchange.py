@@ -1,0 +1,204 @@
+"""Questions and answers of a storage whose API is plain HTTP: `azure` and `swift` stand on it.
+
+It sends, tries again and reads bodies. What an answer means, and what proves who asks, is theirs.
+"""
+
+import io
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from hatoba.registry.blobs.bucket import (
+    CONTENT_TYPE,
+    TRANSIENT_STATUSES,
+    ObjectMissing,
+    OperationUnknown,
+    Patience,
+    StorageInterrupted,
+)
+from hatoba.registry.blobs.driver import READ_BYTES, StorageUnavailable
+
+LARGEST_ANSWER_BYTES: Final = 64 << 20
+_UNAUTHORIZED: Final = 401
+_MISSING: Final = 404
+_NOT_IMPLEMENTED: Final = 501
+_INTERRUPTIONS: Final = (aiohttp.ClientError, OSError)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Question:
+    """A call, before it is signed."""
+
+    operation: str
+    method: str
+    url: str
+    """Scheme, host and path, quoted."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> URL:
+        """Where it goes."""
+        query = f"?{urlencode(self.query, quote_via=quote)}" if self.query else ""
+        return URL(self.url + query, encoded=True)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+Explain = Callable[[Question, Reply], Exception]
+"""Makes the error of an answer that is no success."""
+
+
+class Credentials(Protocol):
+    """What proves who asks."""
+
+    async def signed(self, question: Question) -> Question:
+        """Return the question with its proof."""
+
+    def renews(self) -> bool:
+        """Drop a proof that was refused; tell whether there can be a new one."""
+
+
+class Exchange:
+    """Calls with one storage."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        credentials: Credentials,
+        patience: Patience,
+        explain: Explain,
+    ) -> None:
+        self._session = session
+        self._credentials = credentials
+        self._explain = explain
+        self.patience = patience
+
+    async def call(self, question: Question) -> Reply:
+        """Ask, again where it helps; return an answer that is a success."""
+        return await self.patience.call(
+            question.operation,
+            partial(self._once, question),
+            carried_bytes=len(question.body or b""),
+        )
+
+    def read(self, question: Question, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield a range of what a GET answers; where it breaks off, go on behind the last byte."""
+        return self.patience.read(partial(self._body, question, end), start=start, end=end)
+
+    async def _once(self, question: Question) -> Reply:
+        async with self._answered(question) as answer:
+            try:
+                body = await answer.content.read(LARGEST_ANSWER_BYTES)
+                while data := await answer.content.read(LARGEST_ANSWER_BYTES):
+                    body += data
+            except _INTERRUPTIONS as error:
+                raise _interrupted(question.operation, error) from error
+            return Reply(status=answer.status, headers=answer.headers, body=body)
+
+    @asynccontextmanager
+    async def _body(
+        self, question: Question, end: int, start: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        wanted = Question(
+            operation=question.operation,
+            method="GET",
+            url=question.url,
+            query=question.query,
+            headers={**question.headers, "Range": f"bytes={start}-{end - 1}"},
+        )
+        async with self._answered(wanted) as answer:
+            yield _chunks(answer, length=end - start)
+
+    @asynccontextmanager
+    async def _answered(self, question: Question) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send once, or twice where the first proof had run out."""
+        answer = await self._send(question)
+        if answer.status == _UNAUTHORIZED and self._credentials.renews():
+            answer.release()
+            answer = await self._send(question)
+        async with answer:
+            if not answer.ok:
+                raise await self._refusal(question, answer)
+            yield answer
+
+    async def _send(self, question: Question) -> aiohttp.ClientResponse:
+        signed = await self._credentials.signed(question)
+        return await send(self._session, signed)
+
+    async def _refusal(self, question: Question, answer: aiohttp.ClientResponse) -> Exception:
+        try:
+            body = await answer.content.read(READ_BYTES)
+        except _INTERRUPTIONS as error:
+            return _interrupted(question.operation, error)
+        reply = Reply(status=answer.status, headers=answer.headers, body=body)
+        return self._explain(question, reply)
+
+
+async def send(session: aiohttp.ClientSession, question: Question) -> aiohttp.ClientResponse:
+    """Send a question as it is and return the answer, which is to be released.
+
+    Raises:
+        StorageInterrupted: there is none.
+    """
+    try:
+        return await session.request(
+            question.method,
+            question.address,
+            headers={"User-Agent": "hatoba", **question.headers},
+            # The library warns of large bodies that are not read piece by piece.
+            data=io.BytesIO(question.body) if question.body else question.body,
+            allow_redirects=False,
+            skip_auto_headers=("Accept-Encoding", "Content-Type"),
+        )
+    except _INTERRUPTIONS as error:
+        raise _interrupted(question.operation, error) from error
+
+
+def refusal(question: Question, status: int, reason: str) -> Exception:
+    """Return what an answer means that every storage means by its status."""
+    message = f"the object storage refuses {question.operation}: {reason}"
+    if status == _MISSING:
+        return ObjectMissing(f"the object storage has no such thing ({reason})")
+    if status == _NOT_IMPLEMENTED:
+        return OperationUnknown(message)
+    if status in TRANSIENT_STATUSES:
+        return StorageInterrupted(message)
+    return StorageUnavailable(message)
+
+
+def binary(headers: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the headers of a body that is bytes and nothing else."""
+    return {"Content-Type": CONTENT_TYPE, **(headers or {})}
+
+
+async def _chunks(answer: aiohttp.ClientResponse, *, length: int) -> AsyncIterator[bytes]:
+    while length > 0:
+        try:
+            data = await answer.content.read(min(READ_BYTES, length))
+        except _INTERRUPTIONS as error:
+            raise _interrupted("a read", error) from error
+        if not data:
+            raise StorageInterrupted("the object storage ended an answer too early")
+        length -= len(data)
+        yield data
+
+
+def _interrupted(operation: str, error: Exception) -> StorageInterrupted:
+    kind = type(error).__name__
+    return StorageInterrupted(f"the object storage does not answer {operation}: {kind}")
