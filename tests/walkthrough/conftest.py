@@ -1,19 +1,40 @@
 """One embedded cluster for the whole walkthrough; each file deploys in a namespace of its own."""
 
+import sys
+
 import pytest
-from tests.walkthrough.embedded import Home, need, new_home, remove
+import yaml
+from tests.torture import next_version
+from tests.walkthrough.embedded import ROOT, Home, need, new_home, remove
 from tests.walkthrough.story import Story
 
 
 def pytest_collection_modifyitems(items):
-    """The walkthrough tells its story from an empty cluster; the other files go on from its end."""
-    items.sort(key=lambda item: item.path.name != "test_walkthrough.py")
+    """The walkthrough tells its story from an empty cluster; the other files go on from its end.
+
+    Last comes what cannot be undone.
+    """
+    places = {"test_walkthrough.py": 0, "test_next_version.py": 2}
+    items.sort(key=lambda item: places.get(item.path.name, 1))
+
+
+def offer_next_version(home: Home) -> None:
+    """Let the cluster know an image of the next version."""
+    revisions = next_version.write_revisions(home.directory / "next-revisions")
+    image = {
+        "image": "hatoba-next:*",
+        "like": "hatoba:latest",
+        "command": [sys.executable, "-m", "tests.torture.next_version"],
+        "env": {"HATOBA_NEXT_REVISIONS": str(revisions), "PYTHONPATH": str(ROOT)},
+    }
+    (home.directory / "catalog.yaml").write_text(yaml.safe_dump([image]))
 
 
 @pytest.fixture(scope="session")
 def home():
     need("kubectl", "curl", "redis-server")
     home: Home = new_home("walkthrough")
+    offer_next_version(home)
     try:
         home.hatoba("up", "--cluster-only", timeout=180)
         home.connect()
