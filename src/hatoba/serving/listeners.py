@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,14 @@ from typing_extensions import override
 
 from hatoba.kernel.errors import Unavailable
 from hatoba.serving.asgi import Application
+from hatoba.serving.limits import Limits
 from hatoba.serving.protocol import ServingProtocol
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the idle time after which routers and clients drop their pooled connections."""
+
+LOOK_SECONDS: Final = 1.0
 
 
 class ListenFailed(Unavailable):
@@ -63,12 +67,29 @@ class RunningServer:
 
 
 class LoopServer(uvicorn.Server):
-    """A uvicorn server that leaves the signals of the process alone."""
+    """A uvicorn server that leaves signals alone, and looks at its connections now and then."""
 
     @override
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    @override
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        looking = asyncio.create_task(self._look())
+        try:
+            await super().serve(sockets)
+        finally:
+            looking.cancel()
+
+    async def _look(self) -> None:
+        """Also while the server ends: who stands still would keep it from ending."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, ServingProtocol):
+                    connection.look(loop.time())
 
 
 def bind(listener: Listener) -> socket.socket:
@@ -96,7 +117,7 @@ def bind(listener: Listener) -> socket.socket:
 
 
 def make_server(
-    application: Application, *, tls: TlsFiles | None, grace_seconds: float
+    application: Application, *, tls: TlsFiles | None, grace_seconds: float, limits: Limits
 ) -> LoopServer:
     """Configure a server for one listener; `serve(sockets=...)` runs it until `should_exit`.
 
@@ -106,7 +127,7 @@ def make_server(
     config = uvicorn.Config(
         application,
         interface="asgi3",
-        http=ServingProtocol,
+        http=partial(ServingProtocol, limits=limits),  # type: ignore[arg-type]  # a class to call
         ws="none",
         lifespan="off",
         log_config=None,
@@ -135,6 +156,7 @@ async def listening(
     port: int = 0,
     tls: TlsFiles | None = None,
     grace_seconds: float = 5.0,
+    limits: Limits = Limits(),
 ) -> AsyncIterator[RunningServer]:
     """Serve inside the running loop while the block runs.
 
@@ -144,7 +166,7 @@ async def listening(
     Raises:
         ListenFailed: the address or the TLS files cannot be used.
     """
-    server = make_server(application, tls=tls, grace_seconds=grace_seconds)
+    server = make_server(application, tls=tls, grace_seconds=grace_seconds, limits=limits)
     opened = bind(Listener(host=host, port=port, tls=tls))
     task = asyncio.create_task(server.serve(sockets=[opened]))
     try:

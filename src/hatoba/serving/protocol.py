@@ -2,11 +2,14 @@
 
 A small answer is one write, as each is a system call that wakes the reader. Received bytes are
 handed on as they came, without copies in between. A file goes to a plain socket inside the
-kernel (`sendfile`). The rest, parsing and keeping alive, is uvicorn's.
+kernel (`sendfile`). The rest, parsing and keeping alive, is uvicorn's, but for who takes too much
+or too long: one look at all connections a second (`listeners`) costs less than timers of each.
 """
 
 import asyncio
+import socket
 from collections import deque
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from hatoba.serving.asgi import Headers, Message
+from hatoba.serving.limits import Limits
 from hatoba.serving.sendfile import send_file
 
 ZERO_COPY: Final = "http.response.zerocopysend"
@@ -28,7 +32,11 @@ RECEIVE_BYTES: Final = 512 << 10
 """How much of a body may wait for the application before the connection is no longer read."""
 JOINED_BYTES: Final = 64 << 10
 """Bodies up to this size are copied behind their head, to be written with it."""
+LINGER_SECONDS: Final = 5.0
+"""How long a refused client may take to read why: to close at once would throw the answer away."""
 _BODILESS: Final = frozenset({204, 304})
+_FIELD_EXTRA_BYTES: Final = len(": ") + len("\r\n")
+_HOST: Final = b"host"
 _OFFERED: Final[dict[str, dict[object, object]]] = {ZERO_COPY: {}}
 
 
@@ -45,6 +53,11 @@ class Exchange(RequestResponseCycle):
         self._waiting = 0
         self._was_told_end = False
         self._head = b""
+        self._waits_since: float | None = None
+
+    def is_stalled(self, *, since: float) -> bool:
+        """Whether the application has waited for the client all this time."""
+        return self._waits_since is not None and self._waits_since <= since
 
     def take(self, data: bytes) -> None:
         """Keep a part of the body until the application asks for it."""
@@ -63,7 +76,9 @@ class Exchange(RequestResponseCycle):
         if not (has_news or self.disconnected or self.response_complete):
             self.flow.resume_reading()
             self.message_event.clear()
+            self._waits_since = asyncio.get_running_loop().time() if self.more_body else None
             await self.message_event.wait()
+            self._waits_since = None
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         data = self._received.popleft() if self._received else b""
@@ -185,17 +200,102 @@ class Exchange(RequestResponseCycle):
 class ServingProtocol(HttpToolsProtocol):
     """A connection; offers zero-copy sending where no TLS stands between file and socket."""
 
-    cycle: Exchange  # type: ignore[mutable-override]  # made by `on_headers_complete` alone
+    cycle: Exchange | None  # type: ignore[assignment]  # made by `on_headers_complete` alone
+
+    def __init__(self, *, limits: Limits, **given: Any) -> None:
+        super().__init__(**given)
+        self._limits = limits
+        self._head_since: float | None = None
+        self._head_bytes = 0
+        self._unparsed_bytes = 0
+        self._hosts = 0
+        self._refused_since: float | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        # A peer that takes nothing is the kernel's to notice: it alone knows what was taken.
+        milliseconds = int(self._limits.stall_seconds * 1000)
+        opened = transport.get_extra_info("socket")
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused_since is not None:
+            return
+        self._unparsed_bytes += len(data)
+        super().data_received(data)
+        if self._head_since is None:
+            self._unparsed_bytes = 0
+        elif self._unparsed_bytes > self._limits.head_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def look(self, now: float) -> None:
+        """End the connection when its client takes longer than the limits say."""
+        if self._refused_since is not None:
+            if now - self._refused_since >= LINGER_SECONDS:
+                self.transport.abort()
+        elif self._head_since is not None:
+            if now - self._head_since >= self._limits.head_seconds:
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif self.cycle and self.cycle.is_stalled(since=now - self._limits.stall_seconds):
+            if not self.cycle.response_started:
+                self._answer(HTTPStatus.REQUEST_TIMEOUT)
+            # The application learns that the client is gone, and lets go of what it held.
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer what cannot be read any further; what was asked before is still answered."""
+        self._refused_since = self.loop.time()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        self._answer(status)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _answer(self, status: HTTPStatus) -> None:
+        body = status.phrase.encode()
+        lines = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"content-type: text/plain; charset=utf-8\r\n")
+        lines.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+        self.transport.write(b"".join([*lines, body]))
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(HTTPStatus.BAD_REQUEST)
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head_since = self.loop.time()
+        # What came with the end of the body before is not counted twice: a read has its own bound.
+        self._unparsed_bytes = self._head_bytes = self._hosts = 0
         if self.scheme == "http":
             self.scope["extensions"] = _OFFERED
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value) + _FIELD_EXTRA_BYTES
+        if len(name) == len(_HOST) and name.lower() == _HOST:
+            self._hosts += 1
+
+    @override
     def on_headers_complete(self) -> None:
+        self._head_since = None
         version = self.parser.get_http_version()
+        if len(self.url) + self._head_bytes > self._limits.head_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        if self._hosts != 1 and (self._hosts or version == "1.1"):
+            self._refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112, section 3.2
+            return
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         self.scope["method"] = self.parser.get_method().decode("ascii")
@@ -226,5 +326,15 @@ class ServingProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        if not self.cycle.response_complete:
-            self.cycle.take(body)
+        cycle = self._receiving()
+        if cycle is not None and not cycle.response_complete:
+            cycle.take(body)
+
+    @override
+    def on_message_complete(self) -> None:
+        if self._receiving() is not None:
+            super().on_message_complete()
+
+    def _receiving(self) -> Exchange | None:
+        """Return the exchange whose body comes; a request that was refused has none."""
+        return self.cycle if self._refused_since is None else None

@@ -21,6 +21,7 @@ import structlog
 from hatoba.config.loader import environment
 from hatoba.kernel.clock import Clock, SystemClock
 from hatoba.kernel.errors import HatobaError
+from hatoba.serving.limits import Limits
 from hatoba.serving.listeners import Listener, bind
 from hatoba.serving.worker import (
     ApplicationFactory,
@@ -61,7 +62,9 @@ def serve(
 
     Raises:
         ListenFailed: an address cannot be listened on; nothing was started.
+        LimitInvalid: a limit of the environment is none.
     """
+    limits = Limits.of(environment())
     workers = max(1, min(workers, len(os.sched_getaffinity(0))))
     plan = WorkPlan(
         application=application,
@@ -70,6 +73,7 @@ def serve(
         management=(management, bind(management)) if management else None,
         drain_seconds=float(environment().get("HATOBA_DRAIN_SECONDS", DRAIN_SECONDS)),
         grace_seconds=GRACE_SECONDS,
+        limits=limits,
     )
     for listener, opened in plan.listeners:
         log.info("listening", host=listener.host, port=opened.getsockname()[1])

@@ -19,7 +19,8 @@ import structlog
 import uvloop
 
 from hatoba.serving.asgi import Application, Message, Receive, Scope, Send
-from hatoba.serving.listeners import Listener, LoopServer, make_server
+from hatoba.serving.limits import Limits
+from hatoba.serving.listeners import Listener, LoopServer, TlsFiles, make_server
 from hatoba.serving.management import management_application
 
 log = structlog.get_logger()
@@ -102,6 +103,7 @@ class WorkPlan:
     management: tuple[Listener, socket.socket] | None
     drain_seconds: float
     grace_seconds: float
+    limits: Limits
 
 
 def run_worker(plan: WorkPlan, *, worker: Worker, lifeline: int) -> None:
@@ -128,7 +130,7 @@ async def _serve(plan: WorkPlan, *, worker: Worker, lifeline: int) -> None:
         application = await stack.enter_async_context(plan.application(worker))
         closing = _closing_when_draining(application, worker.board)
         servers = [
-            (make_server(closing, tls=one.tls, grace_seconds=plan.grace_seconds), opened)
+            (_server(plan, closing, tls=one.tls, grace_seconds=plan.grace_seconds), opened)
             for one, opened in plan.listeners
         ]
         if plan.duties is None and worker.index == 0:
@@ -170,7 +172,13 @@ def _management(plan: WorkPlan, worker: Worker) -> list[tuple[LoopServer, socket
         return []
     listener, opened = plan.management
     application = management_application(is_ready=lambda: worker.board.is_ready)
-    return [(make_server(application, tls=listener.tls, grace_seconds=1), opened)]
+    return [(_server(plan, application, tls=listener.tls, grace_seconds=1), opened)]
+
+
+def _server(
+    plan: WorkPlan, application: Application, *, tls: TlsFiles | None, grace_seconds: float
+) -> LoopServer:
+    return make_server(application, tls=tls, grace_seconds=grace_seconds, limits=plan.limits)
 
 
 def _stop_event(lifeline: int) -> asyncio.Event:
