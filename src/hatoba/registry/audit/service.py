@@ -6,6 +6,7 @@ task of each process calls every few seconds and once more at its end. The buffe
 does not fit is counted and said.
 """
 
+import asyncio
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -65,10 +66,15 @@ class AuditLog:
         return len(self._buffer)
 
     async def flush(self) -> int:
-        """Write the waiting rows; return how many. What cannot be written stays waiting."""
-        written = 0
-        while self._buffer:
-            batch = [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
+        """Write the rows that wait now; return how many. What cannot be written stays waiting.
+
+        What comes meanwhile is left to the next flush: pulls go on while rows are written, and
+        whoever ran after the last of them would write a few at a time, without end.
+        """
+        written, waiting = 0, len(self._buffer)
+        while written < waiting:
+            size = min(BATCH, waiting - written)
+            batch = [self._buffer.popleft() for _ in range(size)]
             try:
                 async with self.database.begin() as connection:
                     await store.copy_entries(connection, entries=batch, lookups=self.lookups)
@@ -76,6 +82,10 @@ class AuditLog:
                 self._buffer.extendleft(reversed(batch))
                 log.warning("audit rows wait for the database", waiting=len(self._buffer))
                 return written
+            except asyncio.CancelledError:
+                # The process ends, and writes once more: some rows twice rather than not at all.
+                self._buffer.extendleft(reversed(batch))
+                raise
             written += len(batch)
         if self.dropped:
             log.error("audit rows were lost", count=self.dropped)
