@@ -58,3 +58,10 @@ def test_no_file_names_a_package_index_host():
     hosts = ["pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org"]
     files = [p for p in (ROOT / "requirements").iterdir() if p.suffix in {".txt", ".in"}]
     assert [p.name for p in files for host in hosts if host in p.read_text()] == []
+
+
+def test_every_test_of_the_operator_says_what_it_needs_of_a_cluster():
+    """The mark comes first. Collecting a test without one fails, too, but only where it is done."""
+    wanted = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(alone|api|embedded|nodes)\b", re.MULTILINE)
+    files = (ROOT / "tests" / "operator").glob("test_*.py")
+    assert [path.name for path in files if not wanted.search(path.read_text())] == []

@@ -1,7 +1,7 @@
 """The operator against the embedded cluster's API, over HTTP, without controllers or pods.
 
 HATOBA_TEST_KUBECONFIG names another API server instead: one without controllers, whose part the
-tests play. Tests that look into the embedded server are skipped there.
+tests play. Each test is marked by what it needs, is held to it, and is skipped where that is not.
 
 `World` plays the cluster's other parts: it admits Routes, binds claims, and lets Deployments and
 Jobs become what their specs say.
@@ -9,6 +9,7 @@ Jobs become what their specs say.
 
 import asyncio
 import base64
+import contextlib
 import copy
 import fcntl
 import os
@@ -22,6 +23,7 @@ import pytest
 import yaml
 from lightkube import KubeConfig
 from lightkube.config.models import Cluster, User
+from tests.operator import needs
 from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.remote import RemoteObjects, a_session, read_kubeconfig
 
@@ -52,6 +54,7 @@ CUSTODY = (
     ResourceName("quayregistrybackups", "quay.redhat.com"),
     ResourceName("quayregistryrestores", "quay.redhat.com"),
 )
+STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 LABELLED = "quay-operator/quayregistry"
@@ -110,7 +113,19 @@ def a_kubeconfig(directory, address):
     return path
 
 
+def pytest_collection_modifyitems(items):
+    needs.check(items, elsewhere=bool(KUBECONFIG))
+
+
+@pytest.fixture(autouse=True)
+def held_to_its_need(request):
+    needs.Running.need = needs.need_of(request.node)
+    yield
+    needs.Running.need = None
+
+
 def needs_embedded(value):
+    needs.uses("embedded")
     if value is None:
         pytest.skip("needs the embedded API server, not one of HATOBA_TEST_KUBECONFIG")
     return value
@@ -127,7 +142,7 @@ class World:
 
     @property
     def address(self):
-        """Where the embedded API is, without TLS; the test is skipped on any other."""
+        """Where the embedded API is, without TLS."""
         return needs_embedded(self._address)
 
     @property
@@ -341,6 +356,7 @@ async def a_world(
     `without` names namespaces that this cluster does not have; `around` is put between operator
     and cluster.
     """
+    needs.uses("api")
     if KUBECONFIG:
         if without:
             pytest.skip(f"needs a cluster without the namespaces {without}")
@@ -398,6 +414,9 @@ async def _elsewhere(wanted, settings, definitions, around):
             rights = [doc for doc in operator_documents(wanted) if doc["kind"] in RIGHTS]
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             there = [*manifests.initial_objects(), namespace, *ours, *definitions, *rights]
+            with contextlib.suppress(NotFound):
+                # A test before may have changed it.
+                await objects.delete(STORAGE_CLASSES, "standard", None)
             await objects.put_there(there)
             await _wiped(objects)
             token = await objects.token("quay-operator", "hatoba-system")

@@ -40,6 +40,7 @@ PLURALS = {
     "CustomResourceDefinition": DEFINITIONS,
     "Role": ResourceName("roles", "rbac.authorization.k8s.io"),
     "RoleBinding": ResourceName("rolebindings", "rbac.authorization.k8s.io"),
+    "StorageClass": ResourceName("storageclasses", "storage.k8s.io"),
     "ClusterRole": ResourceName("clusterroles", "rbac.authorization.k8s.io"),
     "ClusterRoleBinding": ResourceName("clusterrolebindings", "rbac.authorization.k8s.io"),
 }

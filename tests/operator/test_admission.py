@@ -15,7 +15,7 @@ from hatoba.kernel.errors import Unavailable
 from hatoba.operator.admission import PATIENCE
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 DENIED = 'admission webhook "policy.example" denied the request: no registry on a Friday'
 POLICY = (

@@ -19,7 +19,7 @@ from hatoba.kernel.errors import NotFound
 from hatoba.operator import certificates
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 GATEWAYS = ResourceName("gateways", "gateway.networking.k8s.io")
 HTTP_ROUTES = ResourceName("httproutes", "gateway.networking.k8s.io")

@@ -6,6 +6,8 @@ from tests.operator.builders import a_deployment
 from hatoba.operator.apply import contains, differs, stamped
 from hatoba.operator.moving import replica_owners
 
+pytestmark = pytest.mark.alone
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (

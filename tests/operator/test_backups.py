@@ -19,7 +19,7 @@ from hatoba.operator.endpoints import reconfigure_application
 from hatoba.operator.reconfigure import Reconfigurer
 from hatoba.serving.listeners import listening
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 BACKUPS, RESTORES = CUSTODY
 KEY = (NAMESPACE, "nightly")
 VAULT = {"claimName": "backups", "keySecret": "vault-key"}

@@ -7,7 +7,7 @@ from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, SECRETS
 from hatoba.kernel.errors import InvalidInput
 from hatoba.operator.names import COMPONENT_ORDER
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 MANAGED = "component marked as managed, but `configBundleSecret` contains required fields"
 

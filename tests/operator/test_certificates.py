@@ -12,6 +12,8 @@ from hatoba.operator.certificates import fault_of
 from hatoba.operator.model import Reason, RolloutBlocked
 from hatoba.operator.plan import check_plan
 
+pytestmark = pytest.mark.alone
+
 
 def a_key():
     return ec.generate_private_key(ec.SECP256R1())

@@ -22,7 +22,7 @@ from hatoba.kernel.errors import NotFound
 from hatoba.operator.model import Images
 
 STEP = int(os.environ.get("HATOBA_CHAOS_STEP", "11"))
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240 if STEP > 4 else 1800)]
+pytestmark = [pytest.mark.api, pytest.mark.anyio, pytest.mark.timeout(240 if STEP > 4 else 1800)]
 
 NEVER = 10_000
 AT_LEAST = {"install": 60, "reconfigure": 5, "upgrade": 8, "delete": 3}

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from hatoba.operator.backup.cron import Schedule, ScheduleMalformed
 
+pytestmark = pytest.mark.alone
+
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

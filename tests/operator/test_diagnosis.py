@@ -18,6 +18,8 @@ from tests.operator.builders import (
 from hatoba.operator import diagnosis, status
 from hatoba.operator.components import deployments
 
+pytestmark = pytest.mark.alone
+
 APP = f"{NAME}-quay-app"
 POD = f"{APP}-7d9c"
 STARTED = "2021-09-14T10:51:10Z"

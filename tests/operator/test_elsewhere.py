@@ -9,7 +9,7 @@ import pytest
 from tests.operator.control_plane import NotStarted, control_plane
 from tests.operator.stand_ins import write_programs
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 CLAIMS = (
     "tests/operator/test_reconcile.py::test_it_converges_to_available_and_then_writes_nothing",

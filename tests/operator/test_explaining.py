@@ -11,7 +11,7 @@ from tests.operator.conftest import DEPLOY, a_kubeconfig
 from hatoba.cluster.objects import DEPLOYMENTS, PODS, SECRETS
 from hatoba.operator.names import COMPONENT_ORDER
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.embedded, pytest.mark.anyio, pytest.mark.timeout(120)]
 BUNDLE = "init-config-bundle-secret"
 
 

@@ -20,6 +20,8 @@ from hatoba.operator.landscape import (
 )
 from hatoba.operator.model import CertificatePair, RolloutBlocked
 
+pytestmark = pytest.mark.alone
+
 PAIR = CertificatePair(certificate=b"certificate", key=b"key")
 OWN = {"ssl.cert": b"certificate", "ssl.key": b"key"}
 

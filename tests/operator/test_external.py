@@ -22,7 +22,7 @@ from hatoba.operator.components.probing import probe_job
 from hatoba.operator.plan import ACCESS_MODES
 from hatoba.operator.render import render
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 REGISTRIES = ResourceName("quayregistries", "quay.redhat.com")
 BUNDLE = "init-config-bundle-secret"
 EXTERNAL = {
@@ -150,6 +150,7 @@ def test_a_volume_for_one_node_is_said_in_the_status():
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.embedded
 async def test_a_claim_of_another_mode_is_made_anew_while_it_holds_nothing(world, tmp_path):
     await default_class(world, "false")
     await world.create_bundle({})

@@ -20,7 +20,7 @@ from hatoba.operator.kubernetes import connected
 from hatoba.operator.process import Operator
 
 SERVICES = ResourceName("services")
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.embedded, pytest.mark.anyio, pytest.mark.timeout(240)]
 BUNDLE = "init-config-bundle-secret"
 STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
 PARTS = {

@@ -1,10 +1,13 @@
 import base64
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.operator.builders import NAME
 
 from hatoba.operator import keys
+
+pytestmark = pytest.mark.alone
 
 
 def complete(stored=None, config=None, *, managed=True):

@@ -10,7 +10,7 @@ from hatoba.cluster.objects import DEPLOYMENTS, JOBS
 from hatoba.kernel.clock import FixedClock, SystemClock
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 
 async def fail_migration(world):

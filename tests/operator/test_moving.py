@@ -16,6 +16,8 @@ from hatoba.operator.moving import Mover
 from hatoba.operator.process import Operator
 from hatoba.operator.stores import major_of
 
+pytestmark = pytest.mark.api
+
 anyio = pytest.mark.anyio
 OLD = "quay.io/sclorg/postgresql-13-c9s:latest"
 NEW = "quay.io/sclorg/postgresql-15-c9s:latest"

@@ -16,6 +16,8 @@ from hatoba.operator.plan import planned
 from hatoba.operator.render import render
 from hatoba.operator.types import ComponentOverrides
 
+pytestmark = pytest.mark.alone
+
 KINDS = (*COMPONENT_ORDER, *LATER_KINDS)
 VALUES = {
     "affinity": {"nodeAffinity": {}},

@@ -11,7 +11,7 @@ from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.previewing import previewed
 from hatoba.operator.reconfigure import inferred_components
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 CLAIR_FILE = "indexer: {connstring: host=elsewhere}\nmatcher: {connstring: host=elsewhere}\n"
 
 

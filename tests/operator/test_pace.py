@@ -18,7 +18,7 @@ from hatoba.operator.runtime.controller import Controller, Limits, Outcome
 from hatoba.operator.runtime.informer import Informer, Scope, WatchRetry
 from hatoba.operator.runtime.queue import QueueSettings, WorkQueue
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 BROKEN = [("namespace", f"broken-{number}") for number in range(10)]
 SOUND = [("namespace", f"sound-{number}") for number in range(30)]
 

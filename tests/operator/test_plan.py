@@ -16,6 +16,8 @@ from hatoba.operator.model import Component, Reason, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.plan import check_plan, chosen_exposure, known_hostname
 
+pytestmark = pytest.mark.alone
+
 NOTHING = Capabilities()
 
 

@@ -12,7 +12,7 @@ from tests.ports import free_port
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.runtime.election import LEASE_NAME
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 
 async def until(question, *, seconds=20):
@@ -22,6 +22,7 @@ async def until(question, *, seconds=20):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.embedded
 async def test_it_starts_leads_fills_in_a_spec_and_ends_in_order(world, tmp_path):
     metrics, health, reconfigure = (free_port() for _ in range(3))
     process = await asyncio.create_subprocess_exec(

@@ -25,7 +25,7 @@ from hatoba.operator.render import render
 from hatoba.operator.runtime import election
 from hatoba.operator.runtime.informer import Informer, Scope
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 HAND_OVER = "quay-operator-scale"
 PLANS = {
     "everything managed": a_plan(),
@@ -125,6 +125,7 @@ async def test_a_refusal_for_good_is_told_whatever_its_code(stage, code, message
     assert (await blocked(world))[0] == "False"
 
 
+@pytest.mark.embedded
 async def test_a_namespace_that_ends_is_no_lack_of_rights(world):
     await world.create_registry()
     await world.converge()
@@ -173,6 +174,11 @@ class Deaf(Calm):
         return await super().pass_on(request, send)
 
 
+async def ended(task):
+    task.cancel()
+    await asyncio.wait([task])
+
+
 @pytest.fixture
 def leading(stage, monkeypatch):
     monkeypatch.setattr(election, "RENEW_SECONDS", 0.01)
@@ -219,7 +225,7 @@ async def test_a_lease_survives_an_api_that_fails_for_a_moment(stage, leading):
     async with asyncio.timeout(60):
         await failing.renewed.wait()
     assert not keeping.done()
-    keeping.cancel()
+    await ended(keeping)
 
 
 class Busy(Calm):
@@ -242,4 +248,4 @@ async def test_a_watch_comes_back_when_the_api_asked_for_it(stage):
     async with asyncio.timeout(60):
         await informer.synced.wait()
     assert informer._pause(1.0) == 1.0
-    waiting.cancel()
+    await ended(waiting)

@@ -10,7 +10,7 @@ from hatoba.operator.bundle import read_bundle
 from hatoba.operator.model import RolloutBlocked
 from hatoba.operator.plan import planned
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 DATA = ("quay-database", "clair-postgres", "quay-datastore")
 KEYS = "quay-registry-managed-secret-keys"
 

@@ -25,7 +25,7 @@ from hatoba.operator.model import Images
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 
 def conditions(registry, count=None):

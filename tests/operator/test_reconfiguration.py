@@ -12,7 +12,7 @@ from hatoba.cluster.objects import DEPLOYMENTS, SECRETS
 from hatoba.operator.model import RolloutBlocked
 from hatoba.operator.plan import check_plan
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 
 async def running(world):

@@ -17,7 +17,7 @@ from hatoba.operator.model import Component
 from hatoba.operator.reconfigure import Reconfigurer, inferred_components
 from hatoba.serving.listeners import listening
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from hatoba.operator.landscape import Capabilities
 from hatoba.operator.model import Bucket, OperatorSettings
 from hatoba.operator.render import render, render_groundwork
 
+pytestmark = pytest.mark.alone
+
 GOLDEN = Path(__file__).parent / "golden" / "everything-managed.yaml"
 
 

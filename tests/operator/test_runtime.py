@@ -11,7 +11,7 @@ from hatoba.operator.runtime.controller import Controller, Outcome
 from hatoba.operator.runtime.election import LEASE_NAME, Election
 from hatoba.operator.runtime.queue import WorkQueue
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 KEY = ("namespace", "name")
 OTHER = ("namespace", "other")

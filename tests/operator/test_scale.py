@@ -16,7 +16,7 @@ from hatoba.operator.process import Operator, Pace
 from hatoba.operator.runtime.controller import Limits
 from hatoba.operator.runtime.queue import QueueSettings
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.api, pytest.mark.anyio, pytest.mark.timeout(240)]
 SOUND = [f"team-{number}" for number in range(4)]
 SLOW, FAILING = [f"slow-{number}" for number in range(2)], ["failing-0"]
 PACE = Pace(

@@ -13,6 +13,8 @@ from hatoba.operator.kubernetes import connected
 from hatoba.operator.names import IN_FLIGHT_METRIC
 from hatoba.operator.render import render
 
+pytestmark = pytest.mark.alone
+
 MEASURED = {
     "kind": "MetricValueList",
     "apiVersion": "custom.metrics.k8s.io/v1beta1",

@@ -17,6 +17,8 @@ from tests.operator.builders import (
 from hatoba.operator import status
 from hatoba.operator.model import Reason, RolloutBlocked
 
+pytestmark = pytest.mark.alone
+
 
 def report(plan, objects, **changes):
     found = owned(*objects)

@@ -30,7 +30,7 @@ from hatoba.operator.runtime.queue import QueueSettings
 
 SEED = os.environ.get("HATOBA_CHAOS_SEED", "")
 STORMS = int(os.environ.get("HATOBA_CHAOS_STORMS", "1"))
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240 * STORMS)]
+pytestmark = [pytest.mark.api, pytest.mark.anyio, pytest.mark.timeout(240 * STORMS)]
 FAULTS = 60
 SECONDS = 90
 QUICK = Pace(

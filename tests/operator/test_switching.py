@@ -16,7 +16,7 @@ from hatoba.operator import keys
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 BUNDLE = "init-config-bundle-secret"
 ELSEWHERE = {
     "postgres": {"DB_URI": "postgresql://me:secret@elsewhere/quay"},

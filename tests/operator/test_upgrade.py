@@ -11,7 +11,7 @@ from hatoba.kernel.clock import SystemClock
 from hatoba.operator.model import Images
 from hatoba.operator.process import Operator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 MIGRATING = "running database migrations"
 NEWER = replace(SETTINGS, quay_version="3.7.0", images=Images(quay="hatoba:newer"))
 

@@ -13,6 +13,8 @@ from hatoba.operator.overrides import Overrides
 from hatoba.operator.stores import stores_of
 from hatoba.operator.volumes import growth_of, wanted_volumes
 
+pytestmark = pytest.mark.api
+
 STORAGE_CLASSES = ResourceName("storageclasses", "storage.k8s.io")
 CLASSES = (StorageClass(name="slow"), StorageClass(name="fast", expands=True))
 

@@ -14,7 +14,12 @@ from tests.peers import self_signed
 from hatoba.cluster.api.server import serve
 from hatoba.cluster.objects import DEPLOYMENTS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.anyio,
+    pytest.mark.kubectl,
+    pytest.mark.timeout(240),
+]
 BUNDLE = "init-config-bundle-secret"
 FAULTS = {
     "quay-app": unready(),

@@ -12,7 +12,7 @@ from tests.operator.conftest import REGISTRIES
 from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, SECRETS
 from hatoba.operator.runtime import controller
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.api, pytest.mark.anyio]
 BUNDLE = "init-config-bundle-secret"
 SECONDS = 5
 """Far below the resync of a minute."""
