@@ -62,6 +62,8 @@ def test_no_file_names_a_package_index_host():
 
 def test_every_test_of_the_operator_says_what_it_needs_of_a_cluster():
     """The mark comes first. Collecting a test without one fails, too, but only where it is done."""
-    wanted = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(alone|api|embedded|nodes)\b", re.MULTILINE)
+    wanted = re.compile(
+        r"^pytestmark = \[?\s*pytest\.mark\.(alone|api|embedded|nodes)\b", re.MULTILINE
+    )
     files = (ROOT / "tests" / "operator").glob("test_*.py")
     assert [path.name for path in files if not wanted.search(path.read_text())] == []
