@@ -4,6 +4,7 @@ Level-triggered and idempotent: a pass looks at what is, not at what happened, s
 cut off between any two writes and the next one goes on. A converged registry costs no write.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,14 +29,16 @@ from hatoba.operator.model import (
     Reason,
     RegistryPlan,
     RolloutBlocked,
+    Verdict,
 )
+from hatoba.operator.neighbours import Neighbours
 from hatoba.operator.observation import Observation
 from hatoba.operator.observe import Observer
 from hatoba.operator.outside import Outside
 from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
-from hatoba.operator.runtime.controller import Key, Outcome
+from hatoba.operator.runtime.controller import RESYNC_SECONDS, Key, Outcome
 from hatoba.operator.runtime.references import References
 
 log = structlog.get_logger()
@@ -70,6 +73,7 @@ class Reconciler:
         self._reporter = Reporter(cluster, clock=clock)
         self._outside = Outside(cluster, settings=settings)
         self._outages = Outages()
+        self._neighbours = Neighbours(clock=clock)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at a registry, once."""
@@ -78,6 +82,7 @@ class Reconciler:
         if registry is None or registry["metadata"].get("deletionTimestamp"):
             self._references.follow(key, ())
             self._outages.over(key)
+            self._neighbours.forget(key)
             if registry is not None:
                 await self._outside.clean_up(registry)
             return Outcome(again_after_seconds=None)
@@ -153,8 +158,13 @@ class Reconciler:
         if not plan.retained and not changed:
             await self._keeper.keep_owner(plan, observation.owned)
         owned = await self._looked_at(observation.registry, plan)
+        silent = await self._neighbours.silent(plan, owned)
         report = self._report(
-            observation, plan, owned, editor_secret=rendered.mounts.editor_credentials
+            observation,
+            plan,
+            owned,
+            silent=silent,
+            editor_secret=rendered.mounts.editor_credentials,
         )
         await self._reporter.report(observation.registry, report)
         await self._applier.tidy_moves(plan, observation.owned)
@@ -162,7 +172,9 @@ class Reconciler:
             await self._applier.remove_outdated(rendered, owned)
             await self._asker.tidy(plan, rendered, owned)
         well = report.migration.done and all(v.ready for v in report.verdicts.values())
-        return Outcome() if well else Outcome(again_after_seconds=UNWELL_RETRY_SECONDS)
+        due = self._neighbours.due_in_seconds((plan.namespace, plan.name))
+        again = RESYNC_SECONDS if well else UNWELL_RETRY_SECONDS
+        return Outcome(again_after_seconds=again if due is None else min(again, due))
 
     async def _looked_at(self, registry: JsonObject, plan: RegistryPlan) -> Owned:
         """Return what exists now; with the cluster's events when something is not well."""
@@ -189,13 +201,19 @@ class Reconciler:
         return Outcome(again_after_seconds=ADMISSION_RETRY_SECONDS)
 
     def _report(
-        self, observation: Observation, plan: RegistryPlan, owned: Owned, *, editor_secret: str
+        self,
+        observation: Observation,
+        plan: RegistryPlan,
+        owned: Owned,
+        *,
+        silent: Mapping[str, Verdict],
+        editor_secret: str,
     ) -> status.Report:
         return status.Report(
             generation=observation.registry["metadata"]["generation"],
             version=plan.settings.quay_version,
             migration=status.migration_of(plan, owned),
-            verdicts=status.verdicts_of(plan, owned),
+            verdicts=status.verdicts_of(plan, owned, silent=silent),
             unmoved=status.unmoved(plan),
             unhealthy=status.unhealthy_components(plan, owned),
             registry_endpoint=status.registry_endpoint(plan, owned),

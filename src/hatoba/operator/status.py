@@ -9,6 +9,7 @@ follows. While an upgrade migrates the pods of before serve, and Available speak
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from hatoba.kernel.clock import rfc3339
@@ -96,9 +97,15 @@ def unmoved(plan: RegistryPlan) -> str:
     return "; ".join(filter(None, (failure_of(plan, base) for base in managed)))
 
 
-def verdicts_of(plan: RegistryPlan, owned: Owned) -> dict[str, Verdict]:
-    """Judge every component; what stands on one that is not ready says that it waits for it."""
-    found = {one.kind: _verdict(one, plan, owned) for one in judged_components(plan)}
+def verdicts_of(
+    plan: RegistryPlan, owned: Owned, *, silent: Mapping[str, Verdict] = MappingProxyType({})
+) -> dict[str, Verdict]:
+    """Judge every component; what stands on one that is not ready says that it waits for it.
+
+    `silent` are those whose servers are somebody else's and do not answer.
+    """
+    judged = {one.kind: _verdict(one, plan, owned) for one in judged_components(plan)}
+    found = judged | {kind: verdict for kind, verdict in silent.items() if kind in judged}
     awaited = [kind for kind in _AWAITED if kind in found and not found[kind].ready]
     if awaited:
         message = f"Awaiting for component {','.join(awaited)} to become available"
