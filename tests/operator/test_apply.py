@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from tests.operator.builders import a_deployment
 
 from hatoba.operator.apply import contains, differs, stamped
-from hatoba.operator.moving import replica_owners
+from hatoba.operator.replicas import replica_owners
 
 pytestmark = pytest.mark.alone
 

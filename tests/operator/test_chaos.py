@@ -19,7 +19,9 @@ from tests.operator.weather import Calm, Death
 
 from hatoba.cluster.objects import DEPLOYMENTS
 from hatoba.kernel.errors import NotFound
+from hatoba.operator import names
 from hatoba.operator.model import Images
+from hatoba.operator.replicas import replica_owners
 
 STEP = int(os.environ.get("HATOBA_CHAOS_STEP", "11"))
 pytestmark = [pytest.mark.api, pytest.mark.anyio, pytest.mark.timeout(240 if STEP > 4 else 1800)]
@@ -94,6 +96,26 @@ async def test_a_reconfiguration_that_is_cut_off_at_any_write_ends_the_same(stag
         seen = last
     assert await kept_keys(stage.world) == keys
     assert seen >= AT_LEAST["reconfigure"]
+
+
+async def test_operators_that_end_after_each_single_write_reconfigure_together(stage):
+    """The number of pods is handed to the second manager on the way: in a write of its own."""
+    pictures = []
+    for policy in (Calm, lambda: Death(2)):
+        await stage.install()
+        await stage.live(Calm())
+        mirror = await stage.world.get(DEPLOYMENTS, "quay-mirror")
+        assert replica_owners(mirror) == {names.FIELD_MANAGER}
+        await bundle(stage.world, "a")
+        lives = 1
+        while await stage.live(policy()):
+            lives += 1
+        mirror = await stage.world.get(DEPLOYMENTS, "quay-mirror")
+        assert (replica_owners(mirror), mirror["spec"]["replicas"]) == ({names.SCALE_MANAGER}, 2)
+        pictures.append(await picture(stage.world))
+        await removed(stage)
+    assert_same("each further one", *pictures)
+    assert lives >= AT_LEAST["reconfigure"]
 
 
 async def test_an_upgrade_that_is_cut_off_at_any_write_ends_the_same(stage):

@@ -1,10 +1,11 @@
 import base64
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.operator.builders import NAME, a_plan
+from tests.operator.builders import EVERYTHING, NAME, a_plan
 
 from hatoba.config.components import COMPONENT_KEYS
 from hatoba.config.schema import QuayConfig
@@ -186,10 +187,15 @@ def test_the_configuration_of_a_bucket_is_one_that_the_registry_accepts():
     assert location.endpoint_url == "https://s3.openshift-storage.svc.cluster.local:443"
 
 
-def test_groundwork_mounts_no_configuration_and_holds_the_routes():
+def test_groundwork_is_what_the_host_name_comes_from_and_nothing_else():
     found = render_groundwork(a_plan(hostname=""))
-    assert Counter(obj["kind"] for obj in found)["Route"] == 3
-    assert not {"Deployment", "Job", "Secret"} & {obj["kind"] for obj in found}
+    assert [(obj["kind"], obj["metadata"]["name"]) for obj in found] == [("Route", f"{NAME}-quay")]
+
+
+def test_groundwork_asks_for_a_bucket_together_with_the_host_name():
+    buckets = replace(EVERYTHING, object_buckets=True)
+    found = render_groundwork(a_plan(hostname="", capabilities=buckets))
+    assert {obj["kind"] for obj in found} == {"Route", "ObjectBucketClaim"}
 
 
 def test_resource_requests_can_be_left_out():

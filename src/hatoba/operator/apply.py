@@ -30,8 +30,9 @@ from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.leftovers import secrets_in_use
 from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
-from hatoba.operator.moving import Mover, marked, replica_owners
+from hatoba.operator.moving import Mover, marked
 from hatoba.operator.render import Rendered
+from hatoba.operator.replicas import handed_over, is_ours
 from hatoba.operator.status import is_current_job
 from hatoba.operator.stores import COPY, DATABASES
 from hatoba.operator.tailoring import DEPLOYMENTS
@@ -160,23 +161,23 @@ class Applier:
         """Apply a Deployment without its replicas, and set these where they are still ours.
 
         A Deployment has to be created with a number, or pods would start before the database is
-        migrated: that number is handed over to the second manager before it is left out.
+        migrated. Whoever scales takes that over; else the second manager does, before an apply
+        leaves it out. Cut off in between, the number has two owners, and the next pass goes on.
         """
         name = obj["metadata"]["name"]
         if plan.upgrading and live is not None and name.endswith(_NEED_SCHEMA):
             return False
         before = live
-        if live is None or names.FIELD_MANAGER in replica_owners(live):
+        if live is None or (differs(obj, live) and handed_over(live) is not None):
             # Numbers are not written by a copy that may be old: pods would be ended for it.
             live = await self._cluster.find("Deployment", name, namespace=plan.namespace)
         if live is None:
             first = stamped(obj)
             first["spec"] = {**obj["spec"], "replicas": _pods_wanted(plan, name)[0]}
             live = await self._cluster.apply(first)
-        if names.FIELD_MANAGER in replica_owners(live):
-            await self._hand_over_replicas(live)
-            live = await self._cluster.apply(stamped(obj))
         elif differs(obj, live):
+            if (number := handed_over(live)) is not None:
+                await self._cluster.apply(number, manager=names.SCALE_MANAGER)
             live = await self._cluster.apply(stamped(obj))
         replicas = scale_wanted(plan, live)
         if replicas is not None:
@@ -184,19 +185,6 @@ class Applier:
             await self._cluster.scale(name, replicas, namespace=plan.namespace)
             return True
         return live is not before
-
-    async def _hand_over_replicas(self, live: JsonObject) -> None:
-        await self._cluster.apply(
-            {
-                "apiVersion": live["apiVersion"],
-                "kind": live["kind"],
-                # With the uid it is an update only: of a Deployment that somebody deletes now,
-                # its replicas alone would be refused as an incomplete new one.
-                "metadata": {key: live["metadata"][key] for key in ("name", "namespace", "uid")},
-                "spec": {"replicas": live["spec"]["replicas"]},
-            },
-            manager=names.SCALE_MANAGER,
-        )
 
     async def tidy_moves(self, plan: RegistryPlan, owned: Owned) -> None:
         """Delete what moves of databases have left: Jobs, and volumes that nobody needs."""
@@ -245,9 +233,8 @@ def scale_wanted(plan: RegistryPlan, live: JsonObject) -> int | None:
         return None
     if fixed:
         return replicas
-    ours = replica_owners(live) <= {names.SCALE_MANAGER}
     free = there == 0 or not plan.manages("horizontalpodautoscaler")
-    return replicas if ours and free and replicas else None
+    return replicas if is_ours(live) and free and replicas else None
 
 
 def _pods_wanted(plan: RegistryPlan, name: str) -> tuple[int, bool]:

@@ -4,7 +4,7 @@ Each is written before anything uses it, so that a pass that is cut off between 
 its own work again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -61,10 +61,17 @@ class Keeper:
             )
         await self.write_spec(registry, {"configBundleSecret": found["metadata"]["name"]})
 
-    async def write_spec(self, registry: JsonObject, spec: JsonObject) -> None:
-        """Write into a spec, if it is still what was looked at."""
+    async def write_spec(
+        self, registry: JsonObject, spec: JsonObject, *, finalizers: Sequence[str] | None = None
+    ) -> None:
+        """Write into a spec, and finalizers with it, if it is still what was looked at."""
         metadata = registry["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": spec}
+        patch: JsonObject = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": spec,
+        }
+        if finalizers is not None:
+            patch["metadata"]["finalizers"] = list(finalizers)
         await self._cluster.merge(
             names.KIND, metadata["name"], patch, namespace=metadata["namespace"]
         )

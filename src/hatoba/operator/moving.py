@@ -155,12 +155,3 @@ def marked(plan: RegistryPlan, base: str, obj: JsonObject, live: JsonObject | No
 def _living(pods: list[JsonObject]) -> list[JsonObject]:
     ended = ("Succeeded", "Failed")
     return [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ended]
-
-
-def replica_owners(deployment: JsonObject) -> set[str]:
-    """Return the field managers that hold `spec.replicas`."""
-    return {
-        str(entry.get("manager"))
-        for entry in deployment["metadata"].get("managedFields") or []
-        if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-    }

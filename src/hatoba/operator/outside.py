@@ -23,7 +23,7 @@ class Outside:
         """Set finalizer and labels, if the registry is to be monitored."""
         if not plan.manages("monitoring"):
             return
-        await self._set_finalizers(registry, add=True)
+        await self._set_finalizers(registry, finalizers_of(registry, is_monitored=True))
         namespace = await self._cluster.get("Namespace", plan.namespace)
         labels = namespace["metadata"].get("labels") or {}
         if labels.get(names.CLUSTER_MONITORING_LABEL) != "true":
@@ -39,7 +39,7 @@ class Outside:
             await self._remove_labels(metadata["namespace"])
             for name in dashboard_names(metadata["name"], metadata["namespace"]):
                 await self._remove_dashboard(name, metadata["namespace"])
-        await self._set_finalizers(registry, add=False)
+        await self._set_finalizers(registry, finalizers_of(registry, is_monitored=False))
 
     async def _remove_dashboard(self, name: str, namespace: str) -> None:
         place = names.MONITORING_NAMESPACE
@@ -56,14 +56,10 @@ class Outside:
             gone = dict.fromkeys((names.CLUSTER_MONITORING_LABEL, names.MANAGED_NAMESPACE_LABEL))
             await self._cluster.merge("Namespace", namespace, {"metadata": {"labels": gone}})
 
-    async def _set_finalizers(self, registry: JsonObject, *, add: bool) -> None:
+    async def _set_finalizers(self, registry: JsonObject, wanted: list[str]) -> None:
         metadata = registry["metadata"]
-        present = list(metadata.get("finalizers") or [])
-        if add == (names.FINALIZER in present):
+        if wanted == list(metadata.get("finalizers") or []):
             return
-        wanted = [found for found in present if found != names.FINALIZER]
-        if add:
-            wanted.append(names.FINALIZER)
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": wanted}}
         changed = await self._cluster.merge(
             names.KIND, metadata["name"], patch, namespace=metadata["namespace"]
@@ -71,3 +67,12 @@ class Outside:
         if changed["metadata"]["uid"] != metadata["uid"]:
             raise Conflict(f"{metadata['name']} was replaced by another registry of that name")
         registry["metadata"] = changed["metadata"]
+
+
+def finalizers_of(registry: JsonObject, *, is_monitored: bool) -> list[str]:
+    """Return a registry's finalizers, with ours if it leaves something outside its namespace."""
+    present = list(registry["metadata"].get("finalizers") or [])
+    if is_monitored == (names.FINALIZER in present):
+        return present
+    others = [found for found in present if found != names.FINALIZER]
+    return [*others, names.FINALIZER] if is_monitored else others

@@ -17,7 +17,7 @@ from hatoba.operator import names, status
 from hatoba.operator.admission import AdmissionBroken, AdmissionDenied, Outages, blocked_by
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
-from hatoba.operator.bundle import read_bundle
+from hatoba.operator.bundle import Bundle, read_bundle
 from hatoba.operator.components.route import REGISTRY_ROUTE
 from hatoba.operator.entries import same_components
 from hatoba.operator.keeping import Keeper
@@ -34,7 +34,7 @@ from hatoba.operator.model import (
 from hatoba.operator.neighbours import Neighbours
 from hatoba.operator.observation import Observation
 from hatoba.operator.observe import Observer
-from hatoba.operator.outside import Outside
+from hatoba.operator.outside import Outside, finalizers_of
 from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
@@ -119,21 +119,34 @@ class Reconciler:
             for kind, fault in self._observer.blind_spots().items():
                 if kind in names.NEEDED_KINDS:
                     raise _forbidden(f"{kind} objects cannot be watched: {fault}")
-            return await self._roll_out(await self._observer.observe(registry))
+            observation = await self._observer.observe(registry)
+            bundle = read_bundle(observation)
+            if await self._fill_in(observation, bundle):
+                return Outcome()
+            return await self._roll_out(observation, bundle)
         except AdmissionDenied as error:
             raise blocked_by(error) from error
         except (Forbidden, Unauthenticated) as error:
             raise _forbidden(error.message) from error
 
-    async def _roll_out(self, observation: Observation) -> Outcome:
-        bundle = read_bundle(observation)
+    async def _fill_in(self, observation: Observation, bundle: Bundle) -> bool:
+        """Write what the spec leaves to the operator; False when it leaves nothing.
+
+        The finalizer goes with it: it is set before anything needs it.
+        """
         components = completed(observation, bundle)
-        if not same_components(observation.listed, components):
-            await self._keeper.write_spec(
-                observation.registry,
-                {"components": [entry.wire for entry in components]},
-            )
-            return Outcome()
+        if same_components(observation.listed, components):
+            return False
+        is_monitored = any(one.kind == "monitoring" and one.managed for one in components)
+        registry = observation.registry
+        await self._keeper.write_spec(
+            registry,
+            {"components": [entry.wire for entry in components]},
+            finalizers=finalizers_of(registry, is_monitored=True) if is_monitored else None,
+        )
+        return True
+
+    async def _roll_out(self, observation: Observation, bundle: Bundle) -> Outcome:
         # All that can be wrong with the input is found before the first of it is stored.
         supposed = self._keeper.supposed_keys(observation, bundle)
         checked = planned(observation, bundle, settings=self._settings, stored=supposed)

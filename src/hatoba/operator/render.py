@@ -13,6 +13,9 @@ from hatoba.operator import names, objects
 from hatoba.operator.components import EVERY_COMPONENT
 from hatoba.operator.components.clair import SCANNER_FILE
 from hatoba.operator.components.contract import Mounts
+from hatoba.operator.components.objectstorage import OBJECT_STORAGE
+from hatoba.operator.components.route import REGISTRY_ROUTE, ROUTE
+from hatoba.operator.components.tls import TLS
 from hatoba.operator.configuration import dump_yaml, merged_configuration
 from hatoba.operator.model import RegistryPlan
 from hatoba.operator.tailoring import tailored
@@ -44,21 +47,26 @@ def render(plan: RegistryPlan) -> Rendered:
 
 
 def render_groundwork(plan: RegistryPlan) -> tuple[JsonObject, ...]:
-    """Return what does not depend on the host name, and what the host name comes from.
+    """Return what the cluster has to answer to before a configuration can be written.
 
-    Applied first when no host name was given: Routes, to be admitted, and what takes long to
-    start. No object in it mounts the configuration.
+    The host name comes from a Route or a Service, a bucket from its claim, a certificate from
+    cert-manager. Nothing else: what else there is carries the host name, and would be written
+    twice.
     """
-    waiting = ("Job", "Deployment", "HorizontalPodAutoscaler", "Secret")
     empty = Mounts(config="", certificates="", editor_credentials="")
     return tuple(
         obj
-        for component in EVERY_COMPONENT
-        if component.kind in ("base", "route", "objectstorage", "tls")
-        and _included(plan, component.kind)
+        for component in (OBJECT_STORAGE, ROUTE, TLS)
+        if plan.manages(component.kind)
         for obj in map(partial(tailored, plan), component.objects(plan, empty))
-        if obj["kind"] not in waiting
+        if _is_answered(plan, obj)
     )
+
+
+def _is_answered(plan: RegistryPlan, obj: JsonObject) -> bool:
+    if obj["kind"] in ("Route", "Service"):
+        return bool(obj["metadata"]["name"] == plan.prefix + REGISTRY_ROUTE)
+    return obj["kind"] in ("ObjectBucketClaim", "Certificate")
 
 
 def _rank(obj: JsonObject) -> int:
@@ -72,10 +80,6 @@ def _rank(obj: JsonObject) -> int:
     if annotations[names.COMPONENT_KEY] in ("postgres", "redis") or name.endswith("postgres"):
         return 1
     return 2
-
-
-def _included(plan: RegistryPlan, kind: str) -> bool:
-    return kind == "base" or plan.manages(kind)
 
 
 def _secrets(plan: RegistryPlan, configuration: JsonObject) -> list[JsonObject]:
