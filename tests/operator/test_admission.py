@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import httpx2
 import pytest
-from tests.operator.builders import NAME, SETTINGS
+from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.conftest import a_world
 from tests.operator.weather import Calm, Weather
 
-from hatoba.cluster.objects import DEPLOYMENTS
+from hatoba.cluster.objects import DEPLOYMENTS, NAMESPACES
 from hatoba.kernel.clock import FixedClock, SystemClock
 from hatoba.kernel.errors import Unavailable
-from hatoba.operator.admission import PATIENCE
+from hatoba.operator.admission import PATIENCE, NamespaceEnding
 from hatoba.operator.process import Operator
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
@@ -161,3 +161,26 @@ async def test_a_webhook_that_stays_away_is_told_and_one_that_rolls_is_not(hooke
         assert {"name": "FOO", "value": "bar"} in app["spec"]["template"]["spec"]["containers"][0][
             "env"
         ]
+
+
+async def test_a_namespace_that_is_being_deleted_is_told_and_is_no_lack_of_rights(world):
+    await world.create_registry()
+    await world.converge()
+    await world.objects.delete(DEPLOYMENTS, f"{NAME}-quay-mirror", NAMESPACE)
+    await world.objects.delete(NAMESPACES, NAMESPACE, None)
+    written = []
+    for _ in range(3):
+        # What is raised lets the queue wait longer each time.
+        with pytest.raises(NamespaceEnding):
+            await world.once()
+        written.append(world.cluster.writes)
+    assert written[2] - written[1] == 1, "told once, and tried again with one request"
+    found = (await world.registry())["status"]["conditions"]
+    told = next(one for one in found if one["type"] == "RolloutBlocked")
+    message = told["message"]
+    assert (told["status"], told["reason"]) == ("True", "ComponentCreationFailed")
+    assert message.startswith(
+        f'the namespace is being deleted: deployments.apps "{NAME}-quay-mirror" is forbidden: '
+        f"unable to create new content in namespace {NAMESPACE} because it is being terminated: "
+    )
+    assert "service account" not in message

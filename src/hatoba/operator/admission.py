@@ -1,11 +1,12 @@
 """What admission of the cluster does to our writes: it refuses one, or cannot even be asked.
 
-A webhook or policy belongs to somebody else, so that neither our rights nor our objects are the
-fault; whoever reads the status has to hear which one it was. Raised by `kubernetes`, told by the
-reconciler.
+A webhook or policy belongs to somebody else, and a namespace that is being deleted takes nothing
+new, so that neither our rights nor our objects are the fault; whoever reads the status has to hear
+which one it was. Raised by `kubernetes`, told by the reconciler.
 """
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +19,8 @@ PATIENCE: Final = timedelta(seconds=30)
 _DENIED: Final = re.compile(
     r"admission webhook \"[^\"]+\" denied the request|^ValidatingAdmissionPolicy '[^']+' .*denied"
 )
+_ENDING: Final = "NamespaceTerminating"
+"""Source: Kubernetes 1.33, the cause of a refusal by the admission plugin NamespaceLifecycle."""
 _BROKEN: Final = re.compile(r"failed calling webhook \"[^\"]+\"")
 """Source: Kubernetes 1.33, apiserver/pkg/admission/plugin/webhook/errors and .../policy."""
 
@@ -40,8 +43,22 @@ class AdmissionBroken(Unavailable):
         """Kind and name of the object."""
 
 
-def admission_error(message: str, *, subject: str) -> HatobaError | None:
-    """Return the error that a refusal of the API is, if it was admission that refused."""
+class NamespaceEnding(Unavailable):
+    """Nothing new can be made in a namespace that is being deleted."""
+
+
+def admission_error(
+    message: str, *, subject: str, causes: Collection[str] = ()
+) -> HatobaError | None:
+    """Return the error that a refusal of the API is, if it was admission that refused.
+
+    Args:
+        message: what the API says.
+        subject: kind and name of the object.
+        causes: the reasons that the API's answer details.
+    """
+    if _ENDING in causes:
+        return NamespaceEnding(message)
     if _DENIED.search(message):
         return AdmissionDenied(message, subject=subject)
     if _BROKEN.search(message):
@@ -49,8 +66,15 @@ def admission_error(message: str, *, subject: str) -> HatobaError | None:
     return None
 
 
-def blocked_by(error: AdmissionDenied | AdmissionBroken) -> RolloutBlocked:
-    """Say which object could not be written, and who has to be asked."""
+def blocked_by(error: AdmissionDenied | AdmissionBroken | NamespaceEnding) -> RolloutBlocked:
+    """Say what could not be written, and who has to be asked."""
+    if isinstance(error, NamespaceEnding):
+        return RolloutBlocked(
+            Reason.CREATION_FAILED,
+            f"the namespace is being deleted: {error.message.rstrip('.')}",
+            step="wait for its end, which is the registry's too; if that lasts, `kubectl describe "
+            "namespace` says what holds it up",
+        )
     if isinstance(error, AdmissionDenied):
         step = "change what it demands, or exempt the objects of the registry from it"
     else:

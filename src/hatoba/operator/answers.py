@@ -73,11 +73,6 @@ def translated(kind: str = "", name: str = "") -> _Translation:
     return _Translation(f"{kind} {name}".strip())
 
 
-class NamespaceEnding(Unavailable):
-    """Nothing can be made in a namespace that is on its way out; the registry goes with it."""
-
-
-_ENDING: Final = "because it is being terminated"
 _NO_PASSING_FAULTS: Final = (
     "failed to create typed patch object",  # a field that this server's version does not have
     "etcdserver: request is too large",
@@ -88,19 +83,20 @@ Recorded of Kubernetes 1.32 (ssa-basic, ssa-lists) and said by etcd."""
 
 
 def _status_error(error: httpx2.HTTPStatusError, *, subject: str) -> HatobaError:
+    causes: list[str] = []
     if isinstance(error, ApiError):
         code, message = error.status.code or 500, error.status.message or str(error)
+        told = error.status.details.causes if error.status.details else None
+        causes = [cause.reason or "" for cause in told or ()]
     else:
         code, message = error.response.status_code, str(error).splitlines()[0]
-    if (refused := admission_error(message, subject=subject)) is not None:
+    if (refused := admission_error(message, subject=subject, causes=causes)) is not None:
         return refused
     response: httpx2.Response | None = getattr(error, "response", None)
     patience = response.headers.get("Retry-After", "") if response is not None else ""
     if patience.isdecimal() and (code == 429 or code >= 500):
         seconds = min(int(patience), LONGEST_RETRY_AFTER_SECONDS)
         return Throttled(message, retry_after_seconds=seconds)
-    if code == 403 and _ENDING in message:
-        return NamespaceEnding(message)
     if code == 500 and any(words in message for words in _NO_PASSING_FAULTS):
         return InvalidInput(message)
     kinds: dict[int, type[HatobaError]] = {

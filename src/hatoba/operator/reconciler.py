@@ -14,7 +14,13 @@ from hatoba.kernel.clock import Clock
 from hatoba.kernel.errors import Forbidden, Unauthenticated
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, status
-from hatoba.operator.admission import AdmissionBroken, AdmissionDenied, Outages, blocked_by
+from hatoba.operator.admission import (
+    AdmissionBroken,
+    AdmissionDenied,
+    NamespaceEnding,
+    Outages,
+    blocked_by,
+)
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
 from hatoba.operator.bundle import Bundle, read_bundle
@@ -98,6 +104,10 @@ class Reconciler:
             )
             await self._report_blocked(registry, blocked)
             return Outcome(again_after_seconds=BLOCKED_RETRY_SECONDS)
+        except NamespaceEnding as ending:
+            # It will not get better: the queue asks ever more rarely.
+            await self._report_blocked(registry, blocked_by(ending))
+            raise
         self._outages.over(key)
         return outcome
 
