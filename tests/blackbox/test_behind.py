@@ -69,8 +69,10 @@ def test_it_says_what_it_waits_for_and_serves_once_the_database_is_migrated(behi
     pull = ask("/v2/", port=replica.port, process=replica.process)
     assert (pull.status, pull.headers["retry-after"]) == (503, "5")
     assert json.loads(pull.body)["errors"][0] == {"code": "UNAVAILABLE", "message": REASON}
+    assert ask("/healthz", port=replica.port, process=replica.process).status == 200
     bring_to(uri, HEAD)
     replica.wait_until_ready()
+    assert ask("/healthz", port=replica.port, process=replica.process).status == 200
 
 
 @pytest.mark.parametrize("command", [("serve",), ("worker", "mirror")])

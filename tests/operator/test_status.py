@@ -130,6 +130,24 @@ def test_migrated_is_not_yet_available():
 
 
 @pytest.mark.parametrize(
+    ("manager", "step"),
+    [
+        ("quay-operator", f"its pods start once Job {NAME}-quay-app-upgrade has migrated"),
+        ("quay-operator-scale", f"its pods start once Job {NAME}-quay-app-upgrade has migrated"),
+        ("kubectl", f"scale deployment {NAME}-quay-app --replicas=2"),
+    ],
+)
+def test_a_registry_without_pods_says_what_it_waits_for(manager, step):
+    app = a_deployment("quay-app", component="base", replicas=0)
+    fields = {"manager": manager, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    app["metadata"]["managedFields"] = [fields]
+    verdict = status.verdicts_of(a_plan(), owned(*everything_healthy(), app))["base"]
+    assert not verdict.ready
+    assert not verdict.diagnosed
+    assert step in verdict.message
+
+
+@pytest.mark.parametrize(
     ("lost", "condition", "message"),
     [
         ("quay-database", "ComponentPostgresReady", "Postgres deployment not found"),

@@ -1,7 +1,8 @@
 """The edge of probes: `/health/instance`, `/health/endtoend` and Quay's other names of them.
 
 A probe asks whether this process can do its work, so it looks at the real neighbours, each with
-a deadline. Answers are kept for a second: probes must not become load.
+a deadline. Answers are kept for a second: probes must not become load. `/healthz` looks at nobody:
+whether a process lives is all that a restart could mend.
 """
 
 import asyncio
@@ -29,6 +30,9 @@ WARNING_FREE_SHARE: Final = 0.10
 RETRY_AFTER_SECONDS: Final = 5
 """When to come back to a registry that waits for its database."""
 
+LIVENESS: Final = "/healthz"
+"""Answers as long as the process turns its loop, on every listener."""
+
 Check = Callable[[], Awaitable[bool]]
 
 
@@ -47,6 +51,9 @@ class Health:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one probe. Spec: ASGI 3.0; bodies as Quay's."""
+        if scope["path"] == LIVENESS:
+            await _answer_alive(send)
+            return
         group = self._group(scope["path"])
         if group is None:
             await answer(send, status=404, body=b"not found\n")
@@ -130,9 +137,9 @@ def not_yet(reason: str) -> Application:
 
     async def application(scope: Scope, _receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path == "/healthz":
-            # The management listener's: the process lives, and restarting it would not help.
-            await answer(send, status=200, body=b"ok\n")
+        if path == LIVENESS:
+            # Restarting would not bring the migration on.
+            await _answer_alive(send)
             return
         body = health if path.startswith("/health") or path == "/status" else error
         await answer(
@@ -144,6 +151,10 @@ def not_yet(reason: str) -> Application:
         )
 
     return application
+
+
+async def _answer_alive(send: Send) -> None:
+    await answer(send, status=200, body=b"ok\n")
 
 
 async def _alive() -> bool:

@@ -13,6 +13,7 @@ from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
 from hatoba.operator.components.objectstorage import MOUNT_PATH, on_one_node, uses_volume
 from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
+from hatoba.operator.replicas import is_ours
 
 APP: Final = "quay-app"
 EDITOR: Final = "quay-config-editor"
@@ -77,12 +78,20 @@ WORKER_COUNTS: Final = (
 )
 
 
-def _probe(plan: RegistryPlan, **timing: int) -> JsonObject:
+READINESS_PATH: Final = "/health/instance"
+LIVENESS_PATH: Final = "/healthz"
+"""Answers while a pod waits for its database, too, or for a migration: a restart would not help.
+
+Quay asks /health/instance for all three, and so ends pods that only wait.
+"""
+
+
+def _probe(plan: RegistryPlan, path: str, **timing: int) -> JsonObject:
     if plan.ends_tls_itself:
         target: JsonObject = {"port": 8443, "scheme": "HTTPS"}
     else:
         target = {"port": 8080, "scheme": "HTTP"}
-    return {"httpGet": {"path": "/health/instance", **target}, **timing}
+    return {"httpGet": {"path": path, **target}, **timing}
 
 
 def _app_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
@@ -99,13 +108,13 @@ def _app_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
                     {"containerPort": port, "protocol": "TCP"} for port in (8443, 8080, 8081, 9091)
                 ],
                 "startupProbe": _probe(
-                    plan, timeoutSeconds=20, periodSeconds=2, failureThreshold=75
+                    plan, LIVENESS_PATH, timeoutSeconds=20, periodSeconds=2, failureThreshold=75
                 ),
                 "readinessProbe": _probe(
-                    plan, timeoutSeconds=10, periodSeconds=5, failureThreshold=3
+                    plan, READINESS_PATH, timeoutSeconds=10, periodSeconds=5, failureThreshold=3
                 ),
                 "livenessProbe": _probe(
-                    plan, timeoutSeconds=10, periodSeconds=15, failureThreshold=10
+                    plan, LIVENESS_PATH, timeoutSeconds=10, periodSeconds=15, failureThreshold=10
                 ),
                 "resources": objects.resources(("2", "8Gi"), ("2", "8Gi")),
                 "volumeMounts": [*configuration_mounts(), *storage_mounts(plan)],
@@ -261,7 +270,20 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         if stopped is not None and not stopped.ready:
             return stopped
         names.pop(0) if stopped is not None else None
-    return deployments.judge_all(owned, names, good=good)
+    return _waiting(plan, owned) or deployments.judge_all(owned, names, good=good)
+
+
+def _waiting(plan: RegistryPlan, owned: Owned) -> Verdict | None:
+    """Say what the registry's pods wait for where it was the operator that gave them none."""
+    found = owned.get("Deployment", plan.prefix + APP)
+    if found is None or not owned.belongs(found):
+        return None
+    if found["spec"].get("replicas", 1) or not is_ours(found):
+        return None
+    return Verdict.bad(
+        f"Deployment {plan.prefix}{APP} has zero replicas available",
+        step=f"its pods start once Job {plan.prefix}{UPGRADE} has migrated the database",
+    )
 
 
 QUAY: Final = ComponentType(
