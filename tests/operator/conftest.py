@@ -234,11 +234,14 @@ class World:
         """Do what the cluster's other parts do; return whether anything changed."""
         changed = [
             await self.admit_routes(),
-            await self._status(CLAIMS, _bound),
+            await self.bind_claims(),
             await self.run_deployments(),
             await self._status(JOBS, _complete),
         ]
         return any(changed)
+
+    async def bind_claims(self):
+        return await self._status(CLAIMS, _bound)
 
     async def run_deployments(self):
         return await self._status(DEPLOYMENTS, _available)

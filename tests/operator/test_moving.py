@@ -1,9 +1,19 @@
 """Databases move: to another major version of PostgreSQL, to a volume of another class."""
 
+import copy
 from dataclasses import replace
 
 import pytest
-from tests.operator.builders import NAME, NAMESPACE, SETTINGS, a_plan
+from tests.operator.builders import (
+    NAME,
+    NAMESPACE,
+    SETTINGS,
+    a_claim,
+    a_deployment,
+    a_job,
+    a_plan,
+    owned,
+)
 from tests.operator.conftest import REGISTRIES, _now
 from tests.operator.pictures import differences, picture
 from tests.operator.weather import Calm, Death
@@ -14,7 +24,7 @@ from hatoba.operator.components.postgres import copy_jobs
 from hatoba.operator.model import DataMove, DataStore, Images
 from hatoba.operator.moving import Mover
 from hatoba.operator.process import Operator
-from hatoba.operator.stores import major_of
+from hatoba.operator.stores import major_of, stores_of
 
 pytestmark = pytest.mark.api
 
@@ -76,8 +86,8 @@ async def until_copied(world):
     raise AssertionError("there is no Job")
 
 
-async def end(world, *kinds):
-    job = await world.get(JOBS, "quay-database-2-copy")
+async def end(world, *kinds, suffix="quay-database-2-copy"):
+    job = await world.get(JOBS, suffix)
     told = {"status": "True", "lastTransitionTime": _now(), "reason": "BackoffLimitExceeded"}
     job["status"] = {
         "startTime": _now(),
@@ -129,6 +139,105 @@ async def test_a_new_major_version_is_copied_to_with_the_database_stopped(world)
         assert told["status"] == "True"
         assert f"hatoba.dev/release-volume={NAME}-quay-database " in told["message"]
         assert (await conditions(world))["Available"]["status"] == "True"
+
+
+async def a_pod_without_image(world, job):
+    labels = job["spec"]["selector"]["matchLabels"] | job["spec"]["template"]["metadata"]["labels"]
+    made = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "trying", "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "serviceAccountName": f"{NAME}-quay-database",
+            "containers": [{"name": "check", "image": NEW}],
+        },
+    }
+    pod = await world.objects.create(PODS, made, manager="test")
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+    container = {"name": "check", "image": NEW, "imageID": "", "ready": False, "restartCount": 0}
+    status = {"phase": "Pending", "containerStatuses": [container | {"state": state}]}
+    await world.objects.update(
+        PODS, copy.deepcopy(pod) | {"status": status}, manager="test", subresource="status"
+    )
+
+
+@anyio
+async def test_nothing_is_stopped_for_an_image_that_cannot_be_had(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await world.once()
+        job = await world.get(JOBS, "quay-database-2-check")
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == NEW
+        await world.once()
+        told = (await conditions(world))["ComponentPostgresReady"]
+        assert told["status"] == "True"
+        assert "before anything is stopped for the upgrade from PostgreSQL 13" in told["message"]
+        await world.bind_claims()
+        await a_pod_without_image(world, job)
+        for _ in range(2):
+            await world.once()
+        found = await conditions(world)
+        assert found["Available"]["status"] == "True"
+        created = found["ComponentsCreated"]
+        assert (created["status"], created["reason"]) == ("False", "PostgresUpgradeFailed")
+        assert "nothing was stopped: Pod trying cannot get its image" in created["message"]
+        assert created["message"] in found["ComponentPostgresReady"]["message"]
+        assert await lives_in(world) == (OLD, "quay-database", 1)
+        assert not await world.exists(JOBS, "quay-database-2-copy")
+        await world.objects.delete(PODS, "trying", NAMESPACE, grace_seconds=0)
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+        assert not await world.exists(JOBS, "quay-database-2-check")
+
+
+@anyio
+async def test_nothing_is_stopped_for_a_volume_that_nobody_provides(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await world.once()
+        claim = await world.get(CLAIMS, "quay-database-2")
+        claim["status"] = {"phase": "Pending"}
+        await world.objects.update(CLAIMS, claim, manager="world", subresource="status")
+        await world.once()
+        told = (await conditions(world))["ComponentPostgresReady"]
+        assert told["status"] == "True"
+        assert f"PersistentVolumeClaim {NAME}-quay-database-2 is pending" in told["message"]
+        assert await lives_in(world) == (OLD, "quay-database", 1)
+
+
+@anyio
+async def test_a_check_that_fails_is_told_and_tried_again_once_it_is_deleted(world):
+    await a_registry(world)
+    async with operated_by(world, NEWER):
+        await world.once()
+        await end(world, "FailureTarget", "Failed", suffix="quay-database-2-check")
+        for _ in range(2):
+            await world.once()
+        told = (await conditions(world))["ComponentsCreated"]["message"]
+        assert f"Job {NAME}-quay-database-2-check cannot prepare" in told
+        assert await lives_in(world) == (OLD, "quay-database", 1)
+        await world.objects.delete(
+            JOBS, f"{NAME}-quay-database-2-check", NAMESPACE, propagation="Background"
+        )
+        await world.converge()
+        assert await lives_in(world) == (NEW, "quay-database-2", 1)
+
+
+@pytest.mark.parametrize(("image", "checked"), [(NEW, True), (OLD, False)])
+def test_a_job_that_tried_another_image_proves_nothing(image, checked):
+    job = a_job("quay-database-2-check", condition="Complete", succeeded=1)
+    job["metadata"]["annotations"]["hatoba.dev/postgres-image"] = image
+    there = owned(
+        a_claim("quay-database", component="postgres"),
+        {
+            **a_deployment("quay-database", component="postgres", replicas=1),
+            "spec": {"template": {"spec": {"containers": [{"image": OLD}]}}},
+        },
+        job,
+    )
+    stores = stores_of(NAME, {}, NEWER.images, owned=there)
+    assert stores["quay-database"].is_stopped == checked
 
 
 @anyio
@@ -225,14 +334,14 @@ async def test_a_claim_in_use_is_never_copied_into_whatever_the_operator_remembe
     await world.objects.delete(DEPLOYMENTS, f"{NAME}-quay-database", NAMESPACE)
     begun = {}
     for claim in ("quay-database-2", "quay-database-3"):
-        move = DataMove(claim=claim, image=NEW)
+        move = DataMove(claim=claim, image=NEW, checked=True)
         store = DataStore(claim="quay-database", image=OLD, move=move)
         plan = a_plan(stores={"quay-database": store})
         (job,) = copy_jobs(
             plan, "quay-database", component="postgres", label="postgres", credentials="secret"
         )
         job["metadata"]["ownerReferences"] = []
-        begun[claim] = await Mover(world.cluster).bring_copy(plan, job, None)
+        begun[claim] = await Mover(world.cluster).bring(plan, job, None)
     assert begun == {"quay-database-2": False, "quay-database-3": True}
 
 

@@ -34,7 +34,7 @@ from hatoba.operator.moving import Mover, marked
 from hatoba.operator.render import Rendered
 from hatoba.operator.replicas import handed_over, is_ours
 from hatoba.operator.status import is_current_job
-from hatoba.operator.stores import COPY, DATABASES
+from hatoba.operator.stores import CHECK, COPY, DATABASES
 from hatoba.operator.tailoring import DEPLOYMENTS
 from hatoba.operator.volumes import is_empty, is_other
 
@@ -122,8 +122,8 @@ class Applier:
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Create a Job once per version; a template that changed is no reason to run it again."""
-        if obj["metadata"]["name"].endswith(COPY):
-            return await self._mover.bring_copy(plan, stamped(obj), live)
+        if obj["metadata"]["name"].endswith((CHECK, COPY)):
+            return await self._mover.bring(plan, stamped(obj), live)
         if not plan.migrating or plan.store("quay-database").is_stopped:
             return False
         if live is None:

@@ -119,8 +119,12 @@ class DataMove:
     """Name without the registry's prefix of the claim that it moves to."""
     image: str
     """The server that is to run with it."""
+    checked: bool = False
+    """True once a pod has shown that image and claim can be had: before that it serves."""
     failure: str = ""
-    """Why it stays where it is; "" while it is on its way, and does not serve."""
+    """Why it stays where it is; "" while it is on its way."""
+    step: str = ""
+    """What lets it go on by itself; "" when that takes a new Job."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -141,7 +145,7 @@ class DataStore:
     @property
     def is_stopped(self) -> bool:
         """True while nobody may write."""
-        return self.move is not None and not self.move.failure
+        return self.move is not None and self.move.checked and not self.move.failure
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

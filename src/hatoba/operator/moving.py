@@ -13,7 +13,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Owned, RegistryPlan
-from hatoba.operator.stores import COPY, DATABASES
+from hatoba.operator.stores import CHECK, COPY, DATABASES, checks
 
 log = structlog.get_logger()
 
@@ -52,7 +52,13 @@ class Mover:
         await self._cluster.scale(name, wanted, namespace=plan.namespace)
         return True
 
-    async def bring_copy(
+    async def bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> bool:
+        """Create a Job of a move when its time has come."""
+        if obj["metadata"]["name"].endswith(CHECK):
+            return await self._bring_check(obj, live)
+        return await self._bring_copy(plan, obj, live)
+
+    async def _bring_copy(
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Create the Job once nobody else has the data; one that exists is left alone."""
@@ -65,12 +71,27 @@ class Mover:
         if await self._is_filled(plan, claim) or not await self._is_down(plan, base):
             return False
         log.info("database copied", namespace=plan.namespace, job=obj["metadata"]["name"])
+        await self._create(obj)
+        return True
+
+    async def _bring_check(self, obj: JsonObject, live: JsonObject | None) -> bool:
+        """Create the Job that tries a new claim; one that tried another image makes room for it."""
+        if live is None:
+            await self._create(obj)
+            return True
+        metadata = live["metadata"]
+        image = obj["metadata"]["annotations"][names.IMAGE_ANNOTATION]
+        if checks(live, image) or metadata.get("deletionTimestamp"):
+            return False
+        await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
+        return True
+
+    async def _create(self, job: JsonObject) -> None:
         try:
-            await self._cluster.create(obj)
+            await self._cluster.create(job)
         except Conflict:
             # The informer is behind: it exists, or its predecessor is still being deleted.
-            log.debug("job exists", job=obj["metadata"]["name"])
-        return True
+            log.debug("job exists", job=job["metadata"]["name"])
 
     async def _is_filled(self, plan: RegistryPlan, claim: str) -> bool:
         """Ask the cluster itself whether a claim is in use already: a copy would empty it."""
@@ -105,7 +126,8 @@ class Mover:
     async def tidy(self, plan: RegistryPlan, owned: Owned) -> None:
         """Delete what is left of moves: Jobs that are done with, unfinished and released claims.
 
-        A Job that has succeeded is what says so, until its claim does.
+        A Job that has succeeded is what says so, until its claim does: the one that tried the claim
+        stays as long as the copy.
         """
         for base in DATABASES:
             if not plan.manages(DATABASES[base]):
@@ -114,8 +136,10 @@ class Mover:
             claim = owned.get(_CLAIM, plan.prefix + store.claim)
             notes = (claim or {"metadata": {}})["metadata"].get("annotations") or {}
             if names.COPIED_ANNOTATION in notes:
+                await self._remove("Job", plan.prefix + store.claim + CHECK, owned)
                 await self._remove("Job", plan.prefix + store.claim + COPY, owned)
             if store.abandoned:
+                await self._remove("Job", plan.prefix + store.abandoned + CHECK, owned)
                 await self._remove("Job", plan.prefix + store.abandoned + COPY, owned)
                 await self._remove(_CLAIM, plan.prefix + store.abandoned, owned)
             for suffix in store.kept:

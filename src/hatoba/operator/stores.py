@@ -4,12 +4,14 @@ A database moves when its server's image brings another major version of Postgre
 old one's programs alone can read, or when its volume shall be of another class. Steps, each read
 from what is there, so that a pass that is cut off anywhere is followed by one that goes on:
 
-1. the Deployment is scaled to zero: the registry answers 503, nobody writes;
-2. a new claim, numbered, and a Job in whose pod both servers run and everything is copied and
-   compared (`hatoba registry copy-database`);
-3. the Job has succeeded: the new claim is marked, and from then on is the database's; the
+1. a new claim, numbered, and a Job whose pod starts the new image on it, beside the database that
+   serves on: what cannot be had is found before anything is stopped;
+2. the Deployment is scaled to zero: the registry answers 503, nobody writes;
+3. a Job in whose pod both servers run and everything is copied and compared (`hatoba registry
+   copy-database`);
+4. the Job has succeeded: the new claim is marked, and from then on is the database's; the
    Deployment gets it and the new image, and is scaled up;
-4. the old claim stays, named in the status, until the user releases it by an annotation.
+5. the old claim stays, named in the status, until the user releases it by an annotation.
 
 A Job that fails leaves the old claim untouched, and the Deployment runs with it and the old image.
 
@@ -24,7 +26,7 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.diagnosis import condition_of, of_workload, quoted
+from hatoba.operator.diagnosis import condition_of, of_claim, of_workload, quoted
 from hatoba.operator.model import (
     DataMove,
     DataStore,
@@ -42,6 +44,8 @@ DATABASES: Final = {"quay-database": "postgres", "clair-postgres": "clairpostgre
 IN_PROGRESS: Final = "running postgres update operations"
 COPY: Final = "-copy"
 """What the name of a Job ends with that fills a claim."""
+CHECK: Final = "-check"
+"""What the name of a Job ends with that tries whether a claim and its image can be had."""
 _CLAIM: Final = "PersistentVolumeClaim"
 _MAJOR: Final = re.compile(r"postgres(?:ql)?-(\d+)(?:-[^/]*)?$")
 _TAG: Final = re.compile(r"(\d+)(?:[.-].*)?$")
@@ -122,8 +126,32 @@ def _store(
     ):
         return replace(store, abandoned=begun.suffix)
     suffix = begun.suffix if begun is not None else f"{base}-{current.number + 1}"
-    job = owned.get("Job", prefix + suffix + COPY)
-    return replace(store, move=DataMove(claim=suffix, image=target, failure=_failure(owned, job)))
+    return replace(store, move=_move(DataMove(claim=suffix, image=target), prefix, owned))
+
+
+def _move(begun: DataMove, prefix: str, owned: Owned) -> DataMove:
+    """Say how far a move is."""
+    copying = owned.get("Job", prefix + begun.claim + COPY)
+    checking = owned.get("Job", prefix + begun.claim + CHECK)
+    if checking is not None and not checks(checking, begun.image):
+        checking = None
+    if copying is not None or _is(checking, "Complete"):
+        return replace(begun, checked=True, failure=_failure(owned, copying))
+    if failure := _failure(owned, checking):
+        return replace(begun, failure=failure)
+    if checking is None or of_claim(owned, prefix + begun.claim) is not None:
+        # A volume takes its time; who waits for one is told of in the verdict.
+        return begun
+    cause = of_workload(owned, checking)
+    return begun if cause is None else replace(begun, failure=cause.fact, step=cause.step)
+
+
+def checks(job: JsonObject, image: str) -> bool:
+    """Tell whether a Job tries this image: one of the name may be left from another move."""
+    notes = job["metadata"].get("annotations") or {}
+    return bool(
+        notes.get(names.IMAGE_ANNOTATION) == image and "deletionTimestamp" not in job["metadata"]
+    )
 
 
 def _claims(prefix: str, base: str, owned: Owned) -> list[_Found]:
@@ -178,7 +206,7 @@ def _failure(owned: Owned, job: JsonObject | None) -> str:
 def verdict_of(plan: RegistryPlan, owned: Owned, base: str) -> Verdict | None:
     """Say that a database is being moved; None when it serves."""
     store = plan.store(base)
-    if store.move is None or store.move.failure:
+    if store.move is None or not store.is_stopped:
         return None
     job = owned.get("Job", plan.prefix + store.move.claim + COPY)
     what = _told(plan, store, store.move)
@@ -213,11 +241,11 @@ def verdict_of(plan: RegistryPlan, owned: Owned, base: str) -> Verdict | None:
     )
 
 
-def remark_of(plan: RegistryPlan, base: str) -> str:
+def remark_of(plan: RegistryPlan, owned: Owned, base: str) -> str:
     """Return what is to be known about a database that serves; "" when that is nothing."""
     store = plan.store(base)
     if store.move is not None:
-        return failure_of(plan, base)
+        return failure_of(plan, base) or _preparation(plan, owned, store, store.move)
     if not store.kept:
         return ""
     kept = ", ".join(plan.prefix + suffix for suffix in store.kept)
@@ -227,16 +255,32 @@ def remark_of(plan: RegistryPlan, base: str) -> str:
     )
 
 
+def _preparation(plan: RegistryPlan, owned: Owned, store: DataStore, move: DataMove) -> str:
+    claim = plan.prefix + move.claim
+    text = (
+        f"before anything is stopped for {_told(plan, store, move)}, Job {claim}{CHECK} tries "
+        "whether its image and volume can be had"
+    )
+    pending = of_claim(owned, claim)
+    return f"{text}: {pending.fact}: {pending.step}" if pending is not None else text
+
+
 def failure_of(plan: RegistryPlan, base: str) -> str:
     """Say why a database stays where it was; "" when it does not have to."""
     store = plan.store(base)
-    if store.move is None or not store.move.failure:
+    move = store.move
+    if move is None or not move.failure:
         return ""
-    job = plan.prefix + store.move.claim + COPY
+    job = plan.prefix + move.claim + (COPY if move.checked else CHECK)
+    step = move.step or (
+        f"read its log with kubectl -n {plan.namespace} logs job/{job}, and delete it to try again"
+    )
+    found = f"cannot prepare {_told(plan, store, move)}, for which nothing was stopped"
+    if move.checked:
+        found = f"failed at {_told(plan, store, move)}"
     return (
-        f"{_CLAIM} {plan.prefix}{store.claim} serves on, since Job {job} failed at "
-        f"{_told(plan, store, store.move)}: {store.move.failure}: read its log with kubectl -n "
-        f"{plan.namespace} logs job/{job}, and delete it to try again"
+        f"{_CLAIM} {plan.prefix}{store.claim} serves on, since Job {job} {found}: {move.failure}: "
+        f"{step}"
     )
 
 

@@ -132,7 +132,7 @@ def judge_database(
     if not verdict.ready:
         return verdict
     found = owned.get("PersistentVolumeClaim", claim)
-    told = (growth_of(owned, found) if found is not None else "", remark_of(plan, base))
+    told = (growth_of(owned, found) if found is not None else "", remark_of(plan, owned, base))
     return Verdict.good(": ".join([verdict.message, *filter(None, told)]))
 
 

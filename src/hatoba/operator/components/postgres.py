@@ -9,8 +9,8 @@ from hatoba.operator import names, objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.diagnosis import of_workload
-from hatoba.operator.model import Owned, Reason, RegistryPlan, Verdict
-from hatoba.operator.stores import COPY
+from hatoba.operator.model import DataMove, Owned, Reason, RegistryPlan, Verdict
+from hatoba.operator.stores import CHECK, COPY
 
 DATABASE: Final = "quay-database"
 INIT: Final = "quay-postgres-init"
@@ -60,13 +60,15 @@ def copy_jobs(
 ) -> list[JsonObject]:
     """Return the Job that moves a database into another claim, if it is to move.
 
-    Both servers run beside the copy, as sidecars (Kubernetes 1.29), on the pod's own address: what
-    is being moved has no Service.
+    Before anything is stopped for it, that is the Job which tries the claim. Then both servers run
+    beside the copy, as sidecars (Kubernetes 1.29), on the pod's own address: what is being moved
+    has no Service.
     """
     store = plan.store(base)
     if store.move is None:
         return []
-
+    if not store.move.checked:
+        return [_check_job(plan, base, store.move, component=component, label=label)]
     claims = {"old": store.claim, "new": store.move.claim}
     pod = {
         "restartPolicy": "Never",
@@ -105,6 +107,55 @@ def copy_jobs(
             backoff_limit=2,
         )
     ]
+
+
+def _check_job(
+    plan: RegistryPlan, base: str, move: DataMove, *, component: str, label: str
+) -> JsonObject:
+    """Return the Job that starts a move's image on its claim, and writes nothing.
+
+    Beside the database, whose volume the copy needs too: a volume that is made for its first pod
+    has to be where both can be had.
+    """
+    beside = {
+        "labelSelector": {"matchLabels": objects.labels(plan, label=label)},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "serviceAccountName": plan.prefix + base,
+        "affinity": {
+            "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]},
+        },
+        "containers": [
+            {
+                "name": "check",
+                "image": move.image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sh", "-c", 'test -w "$HATOBA_CLAIM" || { id; exit 1; }'],
+                "env": [{"name": "HATOBA_CLAIM", "value": _PATH}],
+                "resources": objects.resources(("10m", "32Mi")),
+                "volumeMounts": [{"name": "new", "mountPath": _PATH}],
+            }
+        ],
+        "volumes": [
+            {
+                "name": "new",
+                "persistentVolumeClaim": {"claimName": plan.prefix + move.claim},
+            }
+        ],
+    }
+    obj = objects.job(
+        plan,
+        move.claim + CHECK,
+        component=component,
+        label=label + CHECK,
+        pod_label=label + CHECK,
+        pod=pod,
+        backoff_limit=2,
+    )
+    obj["metadata"]["annotations"][names.IMAGE_ANNOTATION] = move.image
+    return obj
 
 
 def _sidecar(name: str, *, image: str, port: int, credentials: str) -> JsonObject:
