@@ -163,6 +163,7 @@ async def test_a_webhook_that_stays_away_is_told_and_one_that_rolls_is_not(hooke
         ]
 
 
+@pytest.mark.embedded
 async def test_a_namespace_that_is_being_deleted_is_told_and_is_no_lack_of_rights(world):
     await world.create_registry()
     await world.converge()

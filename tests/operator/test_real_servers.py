@@ -16,9 +16,9 @@ from tests.operator.weather import Calm, a_status, an_answer
 from hatoba.cluster.api.decoding import check_types, drop_unknown
 from hatoba.cluster.formats.schema import UnknownSchema, builtin
 from hatoba.cluster.formats.typed import field_set
-from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, NAMESPACES
+from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS
 from hatoba.kernel.clock import SystemClock
-from hatoba.kernel.errors import Conflict, Unavailable
+from hatoba.kernel.errors import Conflict
 from hatoba.operator import names
 from hatoba.operator.landscape import Capabilities, Exposure, Way
 from hatoba.operator.render import render
@@ -125,18 +125,6 @@ async def test_a_refusal_for_good_is_told_whatever_its_code(stage, code, message
     assert (await blocked(world))[0] == "False"
 
 
-@pytest.mark.embedded
-async def test_a_namespace_that_ends_is_no_lack_of_rights(world):
-    await world.create_registry()
-    await world.converge()
-    before = (await world.registry())["status"]
-    await world.objects.delete(NAMESPACES, NAMESPACE, None)
-    await world.objects.delete(DEPLOYMENTS, f"{NAME}-quay-redis", NAMESPACE)
-    with pytest.raises(Unavailable, match="because it is being terminated"):
-        await world.once()
-    assert (await world.registry())["status"] == before
-
-
 class Deleting(Calm):
     """Somebody deletes a Deployment just before its replicas are handed over."""
 
@@ -147,15 +135,17 @@ class Deleting(Calm):
 
     async def pass_on(self, request, send):
         mine = request.url.params.get("fieldManager") == HAND_OVER
-        if mine and not self.deleted and request.method == "PATCH":
+        if mine and not self.deleted and not request.url.path.endswith("/scale"):
             self.deleted = request.url.path.rpartition("/")[2]
             await self.world.objects.delete(DEPLOYMENTS, self.deleted, NAMESPACE)
         return await super().pass_on(request, send)
 
 
-async def test_a_deployment_that_is_deleted_while_it_is_made_is_made_again(stage):
+async def test_a_deployment_that_is_deleted_while_it_is_changed_is_made_again(stage):
     world = stage.world
     await world.create_registry()
+    await world.converge()
+    await change_something(world)
     stage.weather.policy = deleting = Deleting(world)
     with pytest.raises(Conflict, match="uid mismatch"):
         await world.converge()
