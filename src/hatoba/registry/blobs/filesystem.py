@@ -34,10 +34,10 @@ from hatoba.registry.blobs.driver import (
     UploadWriter,
     WholeUpload,
 )
-from hatoba.registry.blobs.writeback import begin_writeback_blocking
+from hatoba.registry.blobs.flushing import Flusher
 
-WRITEBACK_BYTES: Final = 4 << 20
-"""After how many bytes of an upload the disk begins to take them."""
+SYNCED: Final = '{"synced": true}'
+"""The state of an upload whose bytes were made durable here: Quay's own are not."""
 _INLINE_BYTES: Final = 64 << 10
 """Reads up to this size are done at once: a thread would cost more than the page cache does."""
 
@@ -53,8 +53,9 @@ class FileWriter(UploadWriter):
         # the number could be another upload's file by the time it is written to.
         self._using = Lock()
         self._is_closed = False
-        self._waiting = 0
-        """Bytes that the disk was not asked to take yet."""
+        self._flushing = blobs.flusher.flushing(path)
+        self._is_durable = False
+        """Whether all bytes are known to be on disk."""
 
     def close_blocking(self) -> None:
         """Close the file once no thread works on it any more."""
@@ -65,9 +66,12 @@ class FileWriter(UploadWriter):
     @override
     async def begin(self, offset: int, state: str | None = None) -> None:
         with _translated():
-            if os.fstat(self._handle).st_size < offset:
+            size = os.fstat(self._handle).st_size
+            if size < offset:
                 raise UploadMissing(f"the upload is shorter than {offset}")
-            os.ftruncate(self._handle, offset)
+            self._is_durable = size == offset and state == SYNCED
+            if size > offset:
+                os.ftruncate(self._handle, offset)
             os.lseek(self._handle, offset, os.SEEK_SET)
 
     @override
@@ -79,12 +83,13 @@ class FileWriter(UploadWriter):
     async def take(self, parts: Sequence[bytes], hasher: Hasher) -> None:
         with _translated():
             await asyncio.to_thread(self._take_blocking, parts, hasher)
+        self._flushing.written(sum(map(len, parts)))
 
     @override
     async def sync(self) -> str | None:
         with _translated():
             await asyncio.to_thread(self._sync_blocking)
-        return None
+        return SYNCED
 
     @override
     async def read(self) -> AsyncIterator[bytes]:
@@ -95,7 +100,7 @@ class FileWriter(UploadWriter):
     @override
     async def prepare(self, digest: Digest) -> None:
         # Committing syncs, too; little is done sooner than a thread is reached.
-        if os.fstat(self._handle).st_size > READ_BYTES:
+        if not self._is_durable and os.fstat(self._handle).st_size > READ_BYTES:
             await self.sync()
 
     @override
@@ -104,6 +109,7 @@ class FileWriter(UploadWriter):
             await asyncio.to_thread(self._commit_blocking, self._blobs.blob_path(digest))
 
     def _write_blocking(self, data: bytes | memoryview) -> None:
+        self._is_durable = False
         view = memoryview(data)
         while view:
             with self._in_use():
@@ -113,19 +119,16 @@ class FileWriter(UploadWriter):
         for part in parts:
             self._write_blocking(part)
             hasher.update(part)
-            self._waiting += len(part)
-        if self._waiting >= WRITEBACK_BYTES:
-            self._waiting = 0
-            with self._in_use():
-                begin_writeback_blocking(self._handle)
 
     def _sync_blocking(self) -> None:
         with self._in_use():
             os.fdatasync(self._handle)
+            self._is_durable = True
 
     def _commit_blocking(self, target: Path) -> None:
         with self._in_use():
-            os.fsync(self._handle)
+            if not self._is_durable:
+                os.fdatasync(self._handle)
             self._blobs.move_blocking(self._path, target)
 
     @contextmanager
@@ -224,6 +227,7 @@ class FilesystemBlobs(BlobDriver):
         self._uploads = directory / "uploads"
         self._durable: set[Path] = set()
         """Directories of blobs that are known to be on disk."""
+        self.flusher = Flusher()
 
     @override
     @asynccontextmanager
