@@ -97,16 +97,57 @@ async def test_whoever_asks_first_after_sessions_ended_unasked_is_answered(
         between.close()
 
 
-async def test_a_change_on_a_session_that_ended_unasked_is_refused(database, between) -> None:
+async def test_a_change_on_a_session_that_ended_unasked_is_put_again(database, between) -> None:
     through = open_database(between.url)
     async with open_questions(through, connections=1) as questions:
         idle = await pid_of(questions)
         await _terminate(database, idle)
         await asyncio.wait_for(between.wait_for_ends(1), 60)
-        with pytest.raises(DatabaseUnavailable):
-            await questions.change_one("SELECT 1")
-        assert await pid_of(questions) != idle
+        asked: list[bool] = []
+
+        async def put(connection, *, is_again):
+            asked.append(is_again)
+            return await connection.fetchval("SELECT pg_backend_pid()")
+
+        assert await questions.change(put) != idle
+        assert asked == [False, True]
         between.close()
+
+
+async def test_a_transaction_on_a_session_that_ended_unasked_is_begun_again(
+    database, between
+) -> None:
+    through = open_database(between.url)
+    async with open_questions(through, connections=1) as questions:
+        idle = await pid_of(questions)
+        await _terminate(database, idle)
+        await asyncio.wait_for(between.wait_for_ends(1), 60)
+        asking = questions.transact(lambda one: one.fetchval("SELECT pg_backend_pid()"))
+        async with asking as pid:
+            assert pid != idle
+        between.close()
+
+
+async def test_a_transaction_whose_session_ends_later_is_not_begun_again(
+    questions, database
+) -> None:
+    await _run(questions, "CREATE TABLE kept (value int)")
+    with pytest.raises(DatabaseUnavailable):
+        async with questions.transact(
+            lambda one: one.fetchval("INSERT INTO kept VALUES (1) RETURNING pg_backend_pid()")
+        ) as pid:
+            await _terminate(database, pid)
+    assert await questions.ask("SELECT FROM kept") == []
+
+
+async def test_a_transaction_is_committed_unless_its_block_fails(questions) -> None:
+    await _run(questions, "CREATE TABLE kept (value int)")
+    async with questions.transact(lambda one: one.execute("INSERT INTO kept VALUES (1)")):
+        pass
+    with pytest.raises(Conflict):
+        async with questions.transact(lambda one: one.execute("INSERT INTO kept VALUES (2)")):
+            raise Conflict("not like this")
+    assert [row["value"] for row in await questions.ask("SELECT value FROM kept")] == [1]
 
 
 async def test_a_session_that_ends_under_a_statement_is_said_and_replaced(questions) -> None:
@@ -119,13 +160,18 @@ async def test_a_session_that_ends_under_a_statement_is_said_and_replaced(questi
 ENDING = "SELECT nextval('asked'), pg_terminate_backend(pg_backend_pid())"
 
 
-@pytest.mark.parametrize(("way", "times"), [("change_one", 1), ("ask_one", 2), ("ask", 2)])
-async def test_only_what_changes_nothing_is_asked_twice(questions, way, times) -> None:
-    await questions.change_one("CREATE SEQUENCE asked")
+async def _run(questions: Questions, statement: str) -> None:
+    async with questions.lend() as connection:
+        await connection.execute(statement)
+
+
+@pytest.mark.parametrize("way", ["ask_one", "ask"])
+async def test_what_changes_nothing_is_asked_twice_and_not_more(questions, way) -> None:
+    await _run(questions, "CREATE SEQUENCE asked")
     with pytest.raises(DatabaseUnavailable):
         await getattr(questions, way)(ENDING)
     [row] = await questions.ask("SELECT last_value FROM asked")
-    assert row["last_value"] == times
+    assert row["last_value"] == 2
 
 
 async def test_a_transaction_that_was_left_open_ends_with_its_connection(questions) -> None:
@@ -155,7 +201,9 @@ async def _refuse(questions) -> None:
 
 async def _terminate(database, *pids: int) -> None:
     connection = await asyncpg.connect(**database.asyncpg_arguments())
-    await connection.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", pids)
+    # Returns when they have ended.
+    ended = "SELECT pg_terminate_backend(pid, 60000) FROM unnest($1::int[]) pid"
+    await connection.execute(ended, pids)
     await connection.close()
 
 

@@ -9,9 +9,9 @@ connection that failed, or that is still in a transaction, is given up and not l
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -22,6 +22,7 @@ from hatoba.sql.engine import Database, ServerConnection, translated
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 _Asked: TypeAlias = tuple[str, tuple[Any, ...]]
 PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
@@ -36,6 +37,13 @@ _LOST: Final = (
     ConnectionError,
 )
 """What a connection raises whose session has ended, before or after it was asked."""
+
+
+class Change(Protocol[_T_co]):
+    """Asks a connection for a change."""
+
+    def __call__(self, connection: ServerConnection, *, is_again: bool) -> Awaitable[_T_co]:
+        """Do it; `is_again`: unless it was done the first time."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -54,17 +62,22 @@ class Questions:
             DatabaseUnavailable: the server does not answer.
         """
         with translated():
-            connection = await self.connections.take()
-            try:
+            async with self._lent() as connection:
                 yield connection
-            except HatobaError:
-                # What we refuse ourselves says nothing against the connection.
-                self.connections.give_back(connection)
-                raise
-            except BaseException:
-                self.connections.give_up(connection)
-                raise
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[ServerConnection]:
+        connection = await self.connections.take()
+        try:
+            yield connection
+        except HatobaError:
+            # What we refuse ourselves says nothing against the connection.
             self.connections.give_back(connection)
+            raise
+        except BaseException:
+            self.connections.give_up(connection)
+            raise
+        self.connections.give_back(connection)
 
     async def read(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> _T:
         """Put a question that changes nothing; once more where its connection proves lost.
@@ -75,13 +88,28 @@ class Questions:
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
+
+        async def put_again(connection: ServerConnection, **_: bool) -> _T:
+            return await put(connection)
+
+        return await self.change(put_again)
+
+    async def change(self, put: Change[_T]) -> _T:
+        """Put a change; once more where its connection proves lost.
+
+        `put` is told when it comes again: then it is not known whether the first one was
+        done, and `put` has to find out before it changes anything.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
         with translated():
             try:
-                return await self._put(put)
+                return await self._put(lambda connection: put(connection, is_again=False))
             except _LOST as error:
                 log.debug("a question is put again", reason=str(error))
             self.connections.give_up_idle()
-            return await self._put(put)
+            return await self._put(lambda connection: put(connection, is_again=True))
 
     async def _put(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> _T:
         connection = await self.connections.take()
@@ -112,14 +140,35 @@ class Questions:
         """
         return await self.read(lambda connection: connection.fetchrow(statement, *values))
 
-    async def change_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
-        """Run a statement that changes something, once; return its first row, or None.
+    @asynccontextmanager
+    async def transact(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> AsyncIterator[_T]:
+        """Begin a transaction by what is put first; commit it at the end of the block.
+
+        Where its connection proves lost before the block begins, nothing of it was done: it is
+        begun once more.
 
         Raises:
-            DatabaseUnavailable: the server does not answer; nobody knows whether it was done.
+            DatabaseUnavailable: the server does not answer; from the end of the block on nobody
+                knows whether it was done.
         """
-        async with self.lend() as connection:
-            return await connection.fetchrow(statement, *values)
+        with translated():
+            try:
+                begun, answer = await self._begin(put)
+            except _LOST as error:
+                log.debug("a transaction is begun again", reason=str(error))
+                self.connections.give_up_idle()
+                begun, answer = await self._begin(put)
+            async with begun:
+                yield answer
+
+    async def _begin(
+        self, put: Callable[[ServerConnection], Awaitable[_T]]
+    ) -> tuple[AsyncExitStack, _T]:
+        async with AsyncExitStack() as begun:
+            connection = await begun.enter_async_context(self._lent())
+            await begun.enter_async_context(connection.transaction())
+            answer = await put(connection)
+            return begun.pop_all(), answer
 
     async def ask_together(self, statement: str, *values: Any) -> Sequence["asyncpg.Record"]:
         """Return the rows of a statement, asked once for all who wait to ask the same.

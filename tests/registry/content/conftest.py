@@ -124,10 +124,10 @@ async def room(database):
             ledger=ledger,
             upload_ids=UploadIds.of_secret(b"secret"),
         )
-        yield _room(shelf, rooms)
+        yield make_room(shelf, rooms)
 
 
-def _room(shelf: Shelf, rooms: Rooms) -> Room:
+def make_room(shelf: Shelf, rooms: Rooms) -> Room:
     database, clock = shelf.database, shelf.clock
     assert isinstance(clock, FixedClock)
     return Room(

@@ -131,6 +131,22 @@ _FIND_PARTS: Final = """
     END IF;
 """
 
+# A push whose connection was lost is put again with the same values. Its audit row tells whether it
+# was done: that came with all the rest, and whoever is still at it holds the lock of the tag.
+_DONE_BEFORE: Final = """
+    IF p_is_again AND EXISTS (
+            SELECT FROM logentry3
+             WHERE repository_id = found_repository AND datetime = p_now AND kind_id = p_log_kind
+               AND performer_id IS NOT DISTINCT FROM p_performer
+               AND metadata_json = p_metadata)
+       AND EXISTS (
+            SELECT FROM manifest
+             WHERE repository_id = found_repository AND digest = p_digest) THEN
+        outcome := 'done';
+        RETURN;
+    END IF;
+"""
+
 # As `store.next_moment_ms` does it: a moment at which no other row of the tag ends, and an end for
 # each row but the newest that a clock which was put back has left living. Each of those gets a
 # moment of its own, and the present one is left to the newest.
@@ -184,7 +200,7 @@ CREATE OR REPLACE FUNCTION pg_temp.hatoba_push_manifest(
     p_label_sources int[],
     p_tag text, p_hidden boolean, p_tag_kind int, p_now_ms bigint, p_lifetime_ms bigint,
     p_now timestamp,
-    p_log_kind int, p_performer int, p_ip text, p_metadata text,
+    p_log_kind int, p_performer int, p_ip text, p_metadata text, p_is_again boolean,
     OUT outcome text, OUT found_repository int, OUT found_namespace int, OUT found_state int,
     OUT held_digests text[], OUT held_sizes bigint[], OUT held_children text[])
 LANGUAGE plpgsql AS $function$
@@ -203,10 +219,9 @@ BEGIN
         outcome := 'state';
         RETURN;
     END IF;
-    IF NOT p_hidden THEN
-        PERFORM pg_advisory_xact_lock(
-            hashtextextended('tag:' || found_repository || ':' || p_tag, 0));
-    END IF;
+    PERFORM pg_advisory_xact_lock(
+        hashtextextended('tag:' || found_repository || ':' || p_tag, 0));
+{_DONE_BEFORE}
 {_FIND_PARTS}
     IF NOT p_hidden THEN
         PERFORM FROM tag WHERE repository_id = found_repository AND name = p_tag LIMIT 1;

@@ -30,7 +30,7 @@ from hatoba.registry.content.ledger_functions import FUNCTIONS
 from hatoba.registry.content.ledger_sql import SqlLedger
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
 from hatoba.registry.content.upload_ids import UploadId
-from hatoba.sql.engine import Database
+from hatoba.sql.engine import Database, DatabaseUnavailable, ServerConnection
 from hatoba.sql.prepared import Questions, open_questions
 
 CONNECTIONS: Final = 8
@@ -75,12 +75,16 @@ INSERT INTO blobupload
 SELECT $2::int, $3::text, $4::int, $5::bigint, $6::text, $7::text, 1, $8::timestamp FROM claimed
 RETURNING id
 """
+_STANDS: Final = """
+SELECT id FROM blobupload
+ WHERE uuid = $1 AND byte_count = $2 AND sha_state IS NOT DISTINCT FROM $3 AND storage_metadata = $4
+"""
 _END_UPLOAD: Final = "SELECT pg_temp.hatoba_end_upload($1, $2, $3) AS has_ended"
 _PUBLISH_BLOB: Final = """
 SELECT * FROM pg_temp.hatoba_publish_blob($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 _PUSH_MANIFEST: Final = f"""
-SELECT * FROM pg_temp.hatoba_push_manifest({", ".join(f"${number}" for number in range(1, 30))})
+SELECT * FROM pg_temp.hatoba_push_manifest({", ".join(f"${number}" for number in range(1, 31))})
 """  # noqa: S608 -- made of numbers
 _LABEL_COLUMNS: Final = ("uuid", "key", "value", "media_type_id", "source_type_id")
 
@@ -162,48 +166,60 @@ class PreparedLedger(PushLedger):
         storage_state: str | None,
     ) -> bool:
         state = received, hash_state, storage_state or "{}"
-        if upload.id is not None:
-            asked = self.questions.change_one(_ADVANCE_UPLOAD, upload.id, upload.received, *state)
-            return await asked is not None
-        moved = await self.questions.change_one(
-            _INSERT_UPLOAD,
-            upload.upload_id.claim,
-            upload.repository_id,
-            upload.upload_id.text,
-            await self._location(),
-            *state,
-            _plain(upload.upload_id.begun_at),
-        )
-        return moved is not None
+        statement = _ADVANCE_UPLOAD
+        values: tuple[object, ...] = (upload.id, upload.received, *state)
+        if upload.id is None:
+            statement = _INSERT_UPLOAD
+            values = (
+                upload.upload_id.claim,
+                upload.repository_id,
+                upload.upload_id.text,
+                await self._location(),
+                *state,
+                _plain(upload.upload_id.begun_at),
+            )
+
+        async def put(connection: ServerConnection, *, is_again: bool) -> bool:
+            moved = await connection.fetchrow(statement, *values)
+            if moved is None and is_again:
+                # Nobody else comes to this very state: the first time it was done.
+                moved = await connection.fetchrow(_STANDS, upload.upload_id.text, *state)
+            return moved is not None
+
+        return await self.questions.change(put)
 
     @override
     async def end_upload(self, upload: UploadRecord) -> bool:
-        row = await self.questions.change_one(
-            _END_UPLOAD, upload.repository_id, upload.upload_id.text, upload.upload_id.claim
-        )
-        assert row is not None
-        return bool(row["has_ended"])
+        async def put(connection: ServerConnection, *, is_again: bool) -> bool:
+            has_ended = await connection.fetchval(
+                _END_UPLOAD, upload.repository_id, upload.upload_id.text, upload.upload_id.claim
+            )
+            if is_again and not has_ended:
+                raise DatabaseUnavailable("nobody knows who ended the upload")
+            return bool(has_ended)
+
+        return await self.questions.change(put)
 
     @override
     @asynccontextmanager
     async def publish_blob(self, push: BlobPush) -> AsyncIterator[RepositoryRecord]:
-        location_id = await self._location()
-        async with self.questions.lend() as connection, connection.transaction():
-            row = await connection.fetchrow(
-                _PUBLISH_BLOB,
-                push.name.namespace,
-                push.name.name,
-                push.upload_id.text,
-                push.upload_id.claim if push.received == 0 else None,
-                push.received,
-                str(push.digest),
-                new_uuid(),
-                push.size,
-                location_id,
-                _plain(push.now),
-                _plain(push.now + push.lifetime),
-            )
-            assert row is not None
+        values = (
+            push.name.namespace,
+            push.name.name,
+            push.upload_id.text,
+            push.upload_id.claim if push.received == 0 else None,
+            push.received,
+            str(push.digest),
+            new_uuid(),
+            push.size,
+            await self._location(),
+            _plain(push.now),
+            _plain(push.now + push.lifetime),
+        )
+        begun = self.questions.transact(
+            lambda connection: connection.fetchrow(_PUBLISH_BLOB, *values)
+        )
+        async with begun as row:
             outcome, *found = row
             match outcome:
                 case "done":
@@ -215,8 +231,7 @@ class PreparedLedger(PushLedger):
 
     @override
     async def push_manifest(self, push: ManifestPush) -> RepositoryRecord:
-        row = await self.questions.change_one(
-            _PUSH_MANIFEST,
+        values = (
             push.name.namespace,
             push.name.name,
             sorted(push.states),
@@ -227,7 +242,9 @@ class PreparedLedger(PushLedger):
             _plain(push.now),
             *self.audit.values_of(push.entry),
         )
-        assert row is not None
+        row = await self.questions.change(
+            lambda connection, *, is_again: connection.fetchrow(_PUSH_MANIFEST, *values, is_again)
+        )
         outcome = row["outcome"]
         if outcome == "no repository":
             raise RepositoryUnknown("repository not found")
@@ -242,13 +259,16 @@ class PreparedLedger(PushLedger):
     async def _location(self) -> int:
         """Return the id of the location; its row is never removed."""
         if self._location_id is None:
-            row = await self.questions.change_one(_LOCATION, self.location)
-            if row is None:
-                # Another process was quicker; its row is seen by a statement that begins now.
-                row = await self.questions.change_one(_LOCATION, self.location)
-            assert row is not None
-            self._location_id = row["id"]
+            self._location_id = await self.questions.change(self._found_location)
         return self._location_id
+
+    async def _found_location(self, connection: ServerConnection, **_: bool) -> int:
+        found: int | None = await connection.fetchval(_LOCATION, self.location)
+        if found is None:
+            # Another process was quicker; its row is seen by a statement that begins now.
+            found = await connection.fetchval(_LOCATION, self.location)
+        assert found is not None
+        return found
 
 
 def _manifest_values(manifest: Manifest, *, media_type_id: int) -> tuple[object, ...]:
