@@ -6,6 +6,9 @@ from base64 import b64encode
 import pytest
 from tests.blackbox.test_protocol import Client
 
+from hatoba.kernel.digests import Digest
+from hatoba.oci import media_types
+
 pytestmark = pytest.mark.timeout(120)
 
 BODIES = [
@@ -84,3 +87,53 @@ def test_credentials_that_nobody_has(registry) -> None:
     pair = b64encode(b"ad\0min:password1").decode()
     answer = registry.call("GET", "/v2/auth", headers={"Authorization": f"Basic {pair}"})
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize("letter", ["\0", "\ud800"], ids=["nul", "half-a-pair"])
+def test_texts_of_images_that_no_database_stores(registry, letter) -> None:
+    """They are valid JSON: the bytes are kept, and what would become a label is left out."""
+    client = Client(registry, "admin/odd")
+    odd = f"odd{letter}"
+    config = json.dumps(
+        {
+            "architecture": odd,
+            "config": {"Labels": {odd: "v", "k": odd, "kept": "whole"}, "Cmd": [odd]},
+            "history": [{"created_by": odd, "comment": odd}],
+        }
+    ).encode()
+    subject = json.loads(client.image("x"))["config"]
+    manifest = {
+        **json.loads(client.image("x")),
+        "config": {
+            "mediaType": media_types.OCI_CONFIG,
+            "digest": client.push_blob(config),
+            "size": len(config),
+        },
+        "subject": subject,
+        "annotations": {odd: "v", "a": odd, "said": "fine"},
+    }
+    content = json.dumps(manifest).encode()
+    assert client.push("odd", content).status == 201
+    digest = str(Digest.of(content))
+    assert client.call("GET", "/manifests/odd").body == content
+    referrers = client.call("GET", f"/referrers/{subject['digest']}").json["manifests"]
+    assert [one["annotations"] for one in referrers if one["digest"] == digest] == [
+        manifest["annotations"]
+    ]
+    path = f"/repository/admin/odd/manifest/{digest}"
+    labels = registry.api("GET", f"{path}/labels").json["labels"]
+    assert {label["key"]: label["value"] for label in labels} == {"kept": "whole", "said": "fine"}
+    assert json.loads(registry.api("GET", path).json["manifest_data"]) == manifest
+    assert registry.api("GET", "/repository/admin/odd/tag/?specificTag=odd").status == 200
+
+
+@pytest.mark.parametrize("field", ["artifactType", "mediaType of the config"])
+@pytest.mark.parametrize("letter", ["\0", "\ud800"], ids=["nul", "half-a-pair"])
+def test_media_types_that_no_database_stores(registry, letter, field) -> None:
+    client = Client(registry, "admin/odd")
+    manifest = json.loads(client.image("x"))
+    if field == "artifactType":
+        manifest["artifactType"] = f"a/b{letter}"
+    else:
+        manifest["config"]["mediaType"] = f"a/b{letter}"
+    assert client.push("odd", json.dumps(manifest)).code == "MANIFEST_INVALID"

@@ -187,6 +187,22 @@ async def test_a_client_that_takes_no_answer_is_given_up() -> None:
             await asyncio.wait_for(ended.wait(), LONG)
 
 
+async def test_a_refusal_reaches_a_client_that_still_sends() -> None:
+    async def refusing(_scope, _receive, send) -> None:
+        head = [(b"content-length", b"2"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 413, "headers": head})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    body = bytes(16 << 20)
+    async with connected(refusing, PATIENT) as (reader, writer):
+        writer.write(b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        await asyncio.wait_for(writer.drain(), LONG)
+        got = await asyncio.wait_for(reader.read(), LONG)
+    assert got.startswith(b"HTTP/1.1 413")
+    assert got.endswith(b"no")
+
+
 async def test_a_server_ends_although_a_client_stands_still() -> None:
     application = Application()
     async with (

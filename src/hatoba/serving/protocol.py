@@ -9,6 +9,7 @@ or too long: one look at all connections a second (`listeners`) costs less than 
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -47,8 +48,9 @@ class MalformedAnswer(RuntimeError):
 class Exchange(RequestResponseCycle):
     """One request and its answer."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, *, linger: Callable[[], None], **given: Any) -> None:
         super().__init__(**given)
+        self._linger = linger
         self._received: deque[bytes] = deque()
         self._waiting = 0
         self._was_told_end = False
@@ -193,8 +195,15 @@ class Exchange(RequestResponseCycle):
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
-            self.transport.close()
+            self._hang_up()
         self.on_response()
+
+    def _hang_up(self) -> None:
+        """Close; a client that still sends gets the answer first (RFC 9112, section 9.6)."""
+        if self.more_body:
+            self._linger()
+        else:
+            self.transport.close()
 
 
 class ServingProtocol(HttpToolsProtocol):
@@ -247,15 +256,19 @@ class ServingProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer what cannot be read any further; what was asked before is still answered."""
-        self._refused_since = self.loop.time()
         if self.cycle is not None and not self.cycle.response_complete:
+            self._refused_since = self.loop.time()
             self.cycle.keep_alive = False
             return
         self._answer(status)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on without looking until the client hangs up: a reset would undo what was sent."""
+        self._refused_since = self.loop.time()
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        else:
-            self.transport.close()
 
     def _answer(self, status: HTTPStatus) -> None:
         body = status.phrase.encode()
@@ -316,6 +329,7 @@ class ServingProtocol(HttpToolsProtocol):
             expect_100_continue=self.expect_100_continue,
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
+            linger=self._linger,
         )
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)

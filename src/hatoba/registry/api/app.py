@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +34,7 @@ from hatoba.registry.api import (
     team,
     user,
 )
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Row, serve
 from hatoba.registry.api.initialize import initialize
 from hatoba.registry.api.problems import problem
@@ -101,7 +102,7 @@ class Api:
 
     def _choose(self, scope: Scope) -> ASGIApp:
         if scope["method"] == "OPTIONS":
-            return JSONResponse(None)
+            return JsonAnswer(None)
         other_method = False
         for route in self.routes:
             match, found = route.matches(scope)
@@ -111,7 +112,7 @@ class Api:
             other_method = other_method or match is Match.PARTIAL
         if other_method:
             message = "The method is not allowed for the requested URL."
-            return JSONResponse({"message": message}, status_code=405)
+            return JsonAnswer({"message": message}, status_code=405)
         return self._redirect(scope) or self._nothing_here(scope)
 
     def _redirect(self, scope: Scope) -> Response | None:

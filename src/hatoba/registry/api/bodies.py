@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 import msgspec
 from starlette.requests import Request
 
+from hatoba.kernel.text import is_storable
 from hatoba.registry.api.problems import (
     BadRequest,
     BodyTooLarge,
@@ -70,7 +71,7 @@ def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
         ) from error
     if decoded is None:
         raise BadRequest("Missing JSON body")
-    if not _is_text_throughout(decoded):
+    if not _is_storable_throughout(decoded):
         raise BadRequest("Texts must be Unicode without NUL")
     try:
         return msgspec.convert(decoded, into, strict=True)
@@ -78,17 +79,12 @@ def parse_body(raw: bytes, *, content_type: str, into: type[Body]) -> Body:
         raise BadRequest(_complaint(str(error), decoded, into)) from error
 
 
-def is_text(value: str) -> bool:
-    """Say whether a text can be stored: no NUL, and no half of a surrogate pair."""
-    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def _is_text_throughout(decoded: Any) -> bool:
+def _is_storable_throughout(decoded: Any) -> bool:
     waiting = [decoded]
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            if not is_text(value):
+            if not is_storable(value):
                 return False
         elif isinstance(value, dict):
             waiting += [*value.keys(), *value.values()]

@@ -13,18 +13,20 @@ from typing import TypeVar
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from hatoba.kernel.clock import milliseconds
 from hatoba.kernel.errors import HatobaError, RateLimited
 from hatoba.kernel.json import JsonObject, JsonValue
+from hatoba.kernel.text import is_storable
 from hatoba.registry.access.errors import AuthenticationRequired, PermissionDenied
 from hatoba.registry.access.models import Identity, Role
 from hatoba.registry.access.scopes import Scope
 from hatoba.registry.access.service import RepositoryFacts
 from hatoba.registry.accounts.errors import TooManyLogins
 from hatoba.registry.accounts.models import Account
-from hatoba.registry.api.bodies import is_text, parse_body, read_body
+from hatoba.registry.api.answers import JsonAnswer
+from hatoba.registry.api.bodies import parse_body, read_body
 from hatoba.registry.api.problems import (
     BadParameter,
     FreshLoginRequired,
@@ -224,7 +226,7 @@ async def serve(row: Row, request: Request) -> Response:
         if not isinstance(error, RateLimited):
             log.debug("call refused", path=request.url.path, reason=type(error).__name__)
         return answer(error, base_url=base_url, extra=extra)
-    return result if isinstance(result, Response) else JSONResponse(result)
+    return result if isinstance(result, Response) else JsonAnswer(result)
 
 
 def _check_texts(request: Request) -> None:
@@ -233,10 +235,10 @@ def _check_texts(request: Request) -> None:
     Raises:
         HiddenNotFound, BadParameter: they hold what no name can.
     """
-    if not is_text(request.scope["path"]):
+    if not is_storable(request.scope["path"]):
         raise HiddenNotFound("No name holds such a character")
     for name, value in request.query_params.multi_items():
-        if not is_text(value):
+        if not is_storable(value):
             raise BadParameter(name=name, help_text="Texts must be Unicode without NUL")
 
 
@@ -261,7 +263,7 @@ def _refuse(call: Call, row: Row) -> Response | None:
             status=400,
         )
     if changes and settings.registry_state == "readonly" and not row.is_login:
-        return JSONResponse({"message": READ_ONLY_MESSAGE, "is_readonly": True}, status_code=503)
+        return JsonAnswer({"message": READ_ONLY_MESSAGE, "is_readonly": True}, status_code=503)
     return None
 
 

@@ -6,12 +6,13 @@ against forgery is asked for: there is nobody yet who could be tricked.
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.errors import Conflict, InvalidInput
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.access.scopes import FIRST_TOKEN_SCOPES
 from hatoba.registry.accounts.errors import NonEmptyDatabase
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.bodies import parse_body, read_body
 from hatoba.registry.api.problems import BodyTooLarge, UnsupportedBody
 from hatoba.registry.audit.models import Actor
@@ -42,7 +43,7 @@ async def initialize(request: Request) -> Response:
         await rooms.users.require_empty()
     except (InvalidInput, NonEmptyDatabase, BodyTooLarge) as error:
         status = {UnsupportedBody: 415, BodyTooLarge: 413}.get(type(error), 400)
-        return JSONResponse({"message": error.message}, status_code=status)
+        return JsonAnswer({"message": error.message}, status_code=status)
     try:
         account = await rooms.users.create_first(
             username=wanted.username,
@@ -51,10 +52,10 @@ async def initialize(request: Request) -> Response:
             actor=Actor(ip=client_address(request)),
         )
     except NonEmptyDatabase as error:
-        return JSONResponse({"message": error.message}, status_code=400)
+        return JsonAnswer({"message": error.message}, status_code=400)
     except (InvalidInput, Conflict) as error:
         message = f"Failed to initialize user: {error.message}"
-        return JSONResponse({"message": message}, status_code=400)
+        return JsonAnswer({"message": message}, status_code=400)
     body: JsonObject = {}
     if wanted.access_token:
         body["access_token"] = await rooms.applications.issue_first_token(
@@ -63,6 +64,6 @@ async def initialize(request: Request) -> Response:
     body["email"] = account.email
     body["encrypted_password"] = rooms.passwords.encrypt(wanted.password)
     body["username"] = account.username
-    response = JSONResponse(body)
+    response = JsonAnswer(body)
     sessions.write(response, sessions.log_in(account.uuid), tell_token=True)
     return response

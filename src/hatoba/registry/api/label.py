@@ -3,9 +3,10 @@
 from typing import Literal
 
 import msgspec
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.json import JsonObject, JsonValue
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.repository import require_writable, tag_place
 from hatoba.registry.content.labelling import LabelView
@@ -53,7 +54,7 @@ async def add_label(call: Call) -> Response:
     )
     path = f"/api/v1/repository/{call.path('repository')}/manifest/{call.path('digest')}/labels"
     headers = {"Location": f"{path}/{added.id}"}
-    return JSONResponse({"label": _view(added)}, status_code=201, headers=headers)
+    return JsonAnswer({"label": _view(added)}, status_code=201, headers=headers)
 
 
 async def show_label(call: Call) -> JsonValue:

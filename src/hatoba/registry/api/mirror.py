@@ -10,10 +10,11 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.json import JsonObject
 from hatoba.kernel.names import NamespaceName, RepositoryName
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.problems import BadRequest, HiddenNotFound
 from hatoba.registry.mirroring.errors import CredentialsIncomplete, MirrorExists, SourceForbidden
@@ -155,7 +156,7 @@ async def create(call: Call) -> Response:
         return _detail(400, error.message)
     except MirrorExists as error:
         return _detail(409, error.message)
-    return JSONResponse("", status_code=201)
+    return JsonAnswer("", status_code=201)
 
 
 async def change(call: Call) -> Response:
@@ -173,7 +174,7 @@ async def change(call: Call) -> Response:
         )
     except SourceForbidden as error:
         raise BadRequest(error.message) from error
-    return JSONResponse("", status_code=201)
+    return JsonAnswer("", status_code=201)
 
 
 async def sync_now(call: Call) -> Response:
@@ -281,7 +282,7 @@ def _date(moment: datetime | None) -> str | None:
 
 def _detail(status: int, text: str) -> Response:
     """Return the shape that only these routes have."""
-    return JSONResponse({"detail": text}, status_code=status)
+    return JsonAnswer({"detail": text}, status_code=status)
 
 
 PATH: Final = "/repository/{repository:path}/mirror"

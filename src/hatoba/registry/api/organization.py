@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject, JsonValue
@@ -12,6 +12,7 @@ from hatoba.registry.access.errors import PermissionDenied
 from hatoba.registry.accounts.models import Account
 from hatoba.registry.accounts.organizations import Member
 from hatoba.registry.accounts.policy import check_email
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.problems import BadRequest
 from hatoba.registry.api.user import check_tag_expiration
@@ -42,7 +43,7 @@ async def create_organization(call: Call) -> Response:
         )
     except HatobaError as error:
         raise BadRequest(_without_address(error)) from error
-    return JSONResponse("Created", status_code=201)
+    return JsonAnswer("Created", status_code=201)
 
 
 def _without_address(error: HatobaError) -> str:

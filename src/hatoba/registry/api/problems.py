@@ -7,8 +7,6 @@ the class of an error to its status and shape; `call.py` uses it at the boundary
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.responses import JSONResponse
-
 from hatoba.kernel.errors import (
     Conflict,
     Forbidden,
@@ -24,6 +22,7 @@ from hatoba.kernel.errors import (
 )
 from hatoba.kernel.json import JsonObject
 from hatoba.registry.accounts.errors import RobotUnknown, TeamUnknown
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.content.errors import TagImmutable
 
 
@@ -122,7 +121,7 @@ def form_of(error: HatobaError) -> Form:
 
 def problem(
     *, base_url: str, status: int, kind: str, detail: str, extra: JsonObject | None = None
-) -> JSONResponse:
+) -> JsonAnswer:
     """Return an RFC 7807-like answer."""
     body = {
         **(extra or {}),
@@ -133,10 +132,10 @@ def problem(
         "type": f"{base_url}/api/v1/error/{kind}",
         "status": status,
     }
-    return JSONResponse(body, status_code=status)
+    return JsonAnswer(body, status_code=status)
 
 
-def answer(error: HatobaError, *, base_url: str, extra: JsonObject | None = None) -> JSONResponse:
+def answer(error: HatobaError, *, base_url: str, extra: JsonObject | None = None) -> JsonAnswer:
     """Return the answer that stands for an error."""
     form = form_of(error)
     response = _shown(error, form=form, base_url=base_url, extra=extra)
@@ -147,14 +146,14 @@ def answer(error: HatobaError, *, base_url: str, extra: JsonObject | None = None
 
 def _shown(
     error: HatobaError, *, form: Form, base_url: str, extra: JsonObject | None
-) -> JSONResponse:
+) -> JsonAnswer:
     if isinstance(error, InvalidOwner):
         extra = {"reason": "invaliduser"}
     if form.kind is None:
         message: object = error.message
         if isinstance(error, BadParameter):
             message = {error.name: error.message}
-        return JSONResponse({"message": message}, status_code=form.status)
+        return JsonAnswer({"message": message}, status_code=form.status)
     return problem(
         base_url=base_url,
         status=form.status,

@@ -4,13 +4,14 @@ from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.clock import from_milliseconds, rfc1123
 from hatoba.kernel.errors import Unavailable
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.registry.access.errors import PermissionDenied
 from hatoba.registry.access.models import Role
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.listing import after_id_of, listing_for, page_token
 from hatoba.registry.api.problems import BadRequest
@@ -53,7 +54,7 @@ async def create_repository(call: Call) -> Response:
     except (RepositoryExists, InvalidRepositoryName) as error:
         raise BadRequest(error.message) from error
     body = {"namespace": namespace.username, "name": repository.name, "kind": repository.kind}
-    return JSONResponse(body, status_code=201)
+    return JsonAnswer(body, status_code=201)
 
 
 async def list_repositories(call: Call) -> JsonValue:
@@ -237,7 +238,7 @@ async def tokens_are_gone(call: Call) -> Response:
     """Quay API: .../tokens/, which is no more."""
     verb = "Creation" if call.request.method == "POST" else "Handling"
     message = f"{verb} of access tokens is no longer supported"
-    return JSONResponse({"message": message}, status_code=410)
+    return JsonAnswer({"message": message}, status_code=410)
 
 
 _ONE = "/repository/{repository:path}"

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.registry.accounts.errors import InvalidAccountName, RobotExists, RobotsDisallowed
 from hatoba.registry.accounts.models import Account, Robot
 from hatoba.registry.accounts.robots import RobotGrants
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.problems import BadRequest
 from hatoba.registry.api.team import grant_view
@@ -98,7 +99,7 @@ async def create_robot(call: Call) -> Response:
         )
     except (InvalidAccountName, RobotExists, RobotsDisallowed) as error:
         raise BadRequest(error.message) from error
-    return JSONResponse(_with_metadata(robot), status_code=201)
+    return JsonAnswer(_with_metadata(robot), status_code=201)
 
 
 async def delete_robot(call: Call) -> Response:

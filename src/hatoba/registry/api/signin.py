@@ -2,9 +2,10 @@
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.registry.accounts.errors import InvalidCredentials
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row
 from hatoba.registry.api.problems import HiddenNotFound
 from hatoba.registry.web.sessions import Session
@@ -39,8 +40,8 @@ async def sign_in(call: Call) -> Response:
             "invalidCredentials": True,
             "message": error.message,
         }
-        return JSONResponse(body, status_code=403)
-    response = JSONResponse({"success": True})
+        return JsonAnswer(body, status_code=403)
+    response = JsonAnswer({"success": True})
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
     return response
 
@@ -54,8 +55,8 @@ async def verify(call: Call) -> Response:
         )
     except InvalidCredentials as error:
         body = {"message": error.message, "invalidCredentials": True}
-        return JSONResponse(body, status_code=403)
-    response = JSONResponse({"success": True})
+        return JsonAnswer(body, status_code=403)
+    response = JsonAnswer({"success": True})
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
     return response
 
@@ -64,7 +65,7 @@ async def sign_out(call: Call) -> Response:
     """Quay API: POST /api/v1/signout: ends every session of the account."""
     if call.identity.account is not None:
         await call.rooms.users.end_sessions(call.identity.account)
-    response = JSONResponse({"success": True})
+    response = JsonAnswer({"success": True})
     call.sessions.write(response, Session())
     return response
 

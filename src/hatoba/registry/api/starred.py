@@ -1,11 +1,12 @@
 """Starred repositories: /user/starred."""
 
 import msgspec
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.json import JsonValue
 from hatoba.registry.access.models import Role
 from hatoba.registry.access.service import RepositoryFacts
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content
 from hatoba.registry.api.listing import listing_for
 from hatoba.registry.api.problems import HiddenNotFound
@@ -49,7 +50,7 @@ async def star(call: Call) -> Response:
         raise HiddenNotFound("There is no such repository")
     await call.rooms.repositories.star(repository, account_id=call.account.id)
     body = {"namespace": wanted.namespace, "repository": wanted.repository}
-    return JSONResponse(body, status_code=201)
+    return JsonAnswer(body, status_code=201)
 
 
 async def unstar(call: Call) -> Response:

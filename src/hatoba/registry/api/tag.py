@@ -2,11 +2,12 @@
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.clock import from_milliseconds, milliseconds, rfc1123
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.kernel.names import MalformedTag, TagName, parse_tag
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.problems import BadRequest
 from hatoba.registry.api.repository import require_writable, tag_place
@@ -114,7 +115,7 @@ async def put_tag(call: Call) -> Response:
         end_ms=_end_ms(call, wanted.expiration),
     )
     await call.rooms.tagging.change(place, tag=tag, change=change, actor=call.identity.actor)
-    return JSONResponse("Updated", status_code=201)
+    return JsonAnswer("Updated", status_code=201)
 
 
 async def delete_tag(call: Call) -> Response:

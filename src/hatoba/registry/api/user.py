@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hatoba.kernel.errors import Conflict, InvalidInput
 from hatoba.kernel.json import JsonObject, JsonValue
@@ -13,6 +13,7 @@ from hatoba.registry.access.models import Identity
 from hatoba.registry.access.scopes import Scope
 from hatoba.registry.accounts.errors import InvalidCredentials, InvalidPassword
 from hatoba.registry.accounts.models import Account
+from hatoba.registry.api.answers import JsonAnswer
 from hatoba.registry.api.call import Call, Needs, Row, no_content, reject
 from hatoba.registry.api.problems import BadRequest, HiddenNotFound, InvalidOwner
 from hatoba.registry.api.views import (
@@ -139,7 +140,7 @@ async def create_me(call: Call) -> Response:
     except (InvalidInput, Conflict) as error:
         raise BadRequest(error.message) from error
     call.identity = _signed_in(call, account)
-    response = JSONResponse(await user_view(call, account))
+    response = JsonAnswer(await user_view(call, account))
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
     return response
 
@@ -187,12 +188,12 @@ async def change_me(call: Call) -> Response:
     if changes:
         account = await users.set_profile(account, changes=changes, actor=actor)
     if wanted.password is UNSET:
-        return JSONResponse(await user_view(call, account))
+        return JsonAnswer(await user_view(call, account))
     try:
         account = await users.set_password(account, password=wanted.password, actor=actor)
     except InvalidPassword as error:
         raise BadRequest(error.message) from error
-    response = JSONResponse(await user_view(call, account))
+    response = JsonAnswer(await user_view(call, account))
     call.sessions.write(response, call.sessions.log_in(account.uuid), tell_token=True)
     return response
 
@@ -236,7 +237,7 @@ async def convert_me(call: Call) -> Response:
     if owner.id == call.account.id:
         raise InvalidOwner("The admin user is not valid")
     await call.rooms.organizations.convert(call.account, owner=owner, actor=call.identity.actor)
-    response = JSONResponse({"success": True})
+    response = JsonAnswer({"success": True})
     call.sessions.write(response, call.sessions.log_in(owner.uuid), tell_token=True)
     return response
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from hatoba.config.durations import parse_duration
+from hatoba.kernel.text import is_storable
 from hatoba.oci.manifests import Manifest
 from hatoba.oci.media_types import DOCKER_CONFIG, OCI_CONFIG
 
@@ -37,8 +38,7 @@ def labels_of(manifest: Manifest, *, config: bytes) -> dict[str, str]:
         for key, value in found.items()
         if isinstance(value, str)
         and 0 < len(key) <= MAXIMUM_KEY_LENGTH
-        # PostgreSQL's text takes no NUL.
-        and "\0" not in key + value
+        and is_storable(key + value)
     }
     return dict(list(kept.items())[:MAXIMUM_LABELS])
 
