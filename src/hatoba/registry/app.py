@@ -40,7 +40,12 @@ from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import CACHE_SECONDS, ContentPolicy
-from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver, TagResolver
+from hatoba.registry.content.resolver import (
+    PREPARATION,
+    PreparedTagResolver,
+    SqlTagResolver,
+    TagResolver,
+)
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.content.uploads import Uploads
@@ -319,7 +324,9 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
     if not database.is_postgresql:
         return SqlTagResolver(database=database, clock=clock)
     # One connection: those who wait for it are asked for together.
-    questions = await stack.enter_async_context(open_questions(database, connections=1))
+    questions = await stack.enter_async_context(
+        open_questions(database, connections=1, preparation=PREPARATION)
+    )
     return PreparedTagResolver(questions=questions, clock=clock)
 
 

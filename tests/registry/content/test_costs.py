@@ -17,7 +17,7 @@ from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.errors import RepositoryUnknown
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
-from hatoba.registry.content.resolver import PreparedTagResolver
+from hatoba.registry.content.resolver import ONE, PREPARATION, SEVERAL, PreparedTagResolver
 from hatoba.registry.db.tables.tags import tags
 from hatoba.sql.engine import DatabaseUnavailable
 from hatoba.sql.prepared import open_questions
@@ -182,8 +182,38 @@ async def fill_catalog(room: Room) -> list[int]:
 # SQLite resolves tags one by one.
 @pytest.fixture
 async def resolver(room):
-    async with open_questions(room.shelf.database, connections=1) as questions:
+    opening = open_questions(room.shelf.database, connections=1, preparation=PREPARATION)
+    async with opening as questions:
         yield PreparedTagResolver(questions=questions, clock=room.clock)
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("statement", "types", "values"),
+    [
+        (ONE, "text, text, text, bigint", "'someone', 'app', 'v1', 0"),
+        (SEVERAL, "text[], text[], text[], bigint", "'{someone}', '{app}', '{v1}', 0"),
+    ],
+)
+async def test_of_a_tag_that_moved_often_only_the_end_of_an_index_is_read(
+    resolver, statement, types, values
+) -> None:
+    async with resolver.questions.lend() as connection:
+        await connection.execute(f"PREPARE question ({types}) AS {statement}")
+        plan = str(await connection.fetch(f"EXPLAIN EXECUTE question ({values})"))
+    assert "Index Scan Backward using tag_repository_id_name_lifetime_end_ms" in plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
+
+
+@only_postgresql
+async def test_a_tag_that_moved_often_names_what_was_pushed_last(room, resolver) -> None:
+    contents = [await room.image(annotations={"n": str(number)}) for number in range(3)]
+    for content in contents:
+        room.clock.advance(seconds=1)
+        await room.push("v1", content)
+    both = await asyncio.gather(*(resolver.resolve(NAME, TagName("v1")) for _ in range(2)))
+    assert [found.digest for found in both] == [Digest.of(contents[-1])] * 2
 
 
 @only_postgresql

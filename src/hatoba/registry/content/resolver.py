@@ -20,22 +20,41 @@ from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.sql.engine import Database, ServerConnection
 from hatoba.sql.prepared import Questions
 
-_STATEMENT: Final = """
+_FOUND: Final = """
+       SELECT r.id, r.namespace_user_id, r.state, m.digest
+         FROM repository r
+        CROSS JOIN LATERAL (
+              SELECT t.manifest_id
+                FROM tag t
+               WHERE t.repository_id = r.id AND t.name = %(tag)s
+                 AND NOT t.hidden AND t.manifest_id IS NOT NULL
+                 AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > %(now_ms)s)
+               ORDER BY t.lifetime_end_ms DESC
+               LIMIT 1) living
+         JOIN manifest m ON m.id = living.manifest_id
+        WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = %(namespace)s)
+          AND r.name = %(name)s AND r.state <> 3
+"""
+"""Reads an index from its end: of one name the living row is the last to end, and no other row of
+its history is looked at. Of two rows that are living, as clocks differ, the younger ends later."""
+ONE: Final = _FOUND % {"namespace": "$1", "name": "$2", "tag": "$3", "now_ms": "$4"}
+SEVERAL: Final = """
 SELECT asked.number, found.*
   FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
        AS asked(namespace, name, tag, number)
- CROSS JOIN LATERAL (
-       SELECT r.id, r.namespace_user_id, r.state, m.digest
-         FROM repository r
-         JOIN tag t ON t.repository_id = r.id
-         JOIN manifest m ON m.id = t.manifest_id
-        WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = asked.namespace)
-          AND r.name = asked.name AND r.state <> 3
-          AND t.name = asked.tag AND NOT t.hidden
-          AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $4)
-        ORDER BY t.lifetime_start_ms DESC
-        LIMIT 1) found
-"""
+ CROSS JOIN LATERAL (%s LIMIT 1) found
+""" % (
+    _FOUND
+    % {
+        "namespace": "asked.namespace",
+        "name": "asked.name",
+        "tag": "asked.tag",
+        "now_ms": "$4",
+    }
+)
+PREPARATION: Final = "SET enable_seqscan = off; SET enable_sort = off;"
+"""What a connection of the resolver begins with. A plan that was made when the tables were small
+would read them whole until their statistics are renewed."""
 
 Wanted: TypeAlias = tuple[RepositoryName, TagName]
 _Rows: TypeAlias = list[Any]
@@ -100,9 +119,10 @@ class PreparedTagResolver(TagResolver):
         question = self._next
         if question is None and self.questions.connections.has_idle:
             # Nobody waits, so that nothing can be shared: a task would only cost.
-            wanted = [(name, tag)]
-            rows = await self.questions.read(lambda connection: self._fetch(connection, wanted))
-            return _answers(wanted, rows).get(1)
+            row = await self.questions.ask_one(
+                ONE, name.namespace, name.name, tag, milliseconds(self.clock.now())
+            )
+            return None if row is None else _resolved(name, *row)
         if question is None:
             question = self._next = _Question()
             question.answers = asyncio.create_task(self._ask(question))
@@ -124,7 +144,7 @@ class PreparedTagResolver(TagResolver):
 
     async def _fetch(self, connection: ServerConnection, wanted: Sequence[Wanted]) -> _Rows:
         rows: _Rows = await connection.fetch(
-            _STATEMENT,
+            SEVERAL,
             [name.namespace for name, _ in wanted],
             [name.name for name, _ in wanted],
             [tag for _, tag in wanted],
