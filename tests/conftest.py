@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from tests.azure_storage import AzureEmulator, running_azure
 from tests.object_storage import ObjectStorage, running_object_storage
 from tests.postgresql import PostgresServer, running_postgres
+from tests.swift_storage import Swift, running_swift
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("hatoba", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,3 +38,10 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureEmulator]:
     """The one emulator of Azure of this test process; skips where it is not installed."""
     with running_azure(tmp_path_factory.mktemp("azure")) as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """The one Swift of this test process."""
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server

@@ -5,6 +5,7 @@ import pytest
 from hatoba.config.schema import QuayConfig
 from hatoba.config.schema.containers import AzureLocation
 from hatoba.config.schema.storage import BucketLocation, DirectoryLocation, parse_location
+from hatoba.config.schema.swift import SwiftLocation
 from hatoba.config.validation import validate_mapping
 
 OWN = {
@@ -22,6 +23,13 @@ AZURE = {
     "azure_account_key": "czNjcjN0",
     "azure_container": "images",
     "storage_path": "/quay",
+}
+SWIFT = {
+    "swift_container": "images",
+    "swift_user": "quay",
+    "swift_password": "s3cr3t",
+    "auth_url": "https://keystone.example:5000/v3/",
+    "storage_path": "/quay/",
 }
 FRONT = {
     "cloudfront_distribution_domain": "d1.cloudfront.net",
@@ -76,6 +84,40 @@ def test_azure(more, endpoint):
     assert (found.account_key, found.container, found.prefix) == (b"s3cr3t", "images", "quay")
     assert "s3cr3t" not in repr(found)
     assert "czNjcjN0" not in repr(found)
+
+
+def test_swift():
+    told = {"auth_version": "3", "temp_url_key": "l1nk", "os_options": {"tenant_name": "t"}}
+    found = parse_location("a", ["SwiftStorage", {**SWIFT, **told}])
+    assert isinstance(found, SwiftLocation)
+    assert (found.prefix, found.auth_url) == ("quay/", "https://keystone.example:5000/v3")
+    assert (found.auth_version, found.scope.tenant_name) == (3, "t")
+    assert "s3cr3t" not in repr(found)
+    assert "l1nk" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix"),
+    [
+        ({"storage_path": "/quay-", "simple_path_concat": True}, "quay-"),
+        ({"storage_path": ""}, ""),
+        ({"storage_path": "/"}, ""),
+    ],
+)
+def test_what_swift_keys_begin_with(given, prefix):
+    found = parse_location("a", ["SwiftStorage", {**SWIFT, **given}])
+    assert isinstance(found, SwiftLocation)
+    assert found.prefix == prefix
+    assert found.auth_version == 2
+
+
+def test_quays_names_of_swift_options_win():
+    quays = {"ca_cert_path": "ca.pem", "connect_timeout": 9, "retry_count": 1, "attempts": 7}
+    found = parse_location("a", ["SwiftStorage", {**SWIFT, **quays, "retry_on_ratelimit": True}])
+    assert isinstance(found, SwiftLocation)
+    options = found.options
+    assert (options.ca_bundle, options.connect_timeout_seconds) == ("ca.pem", 9)
+    assert options.attempts == 2
 
 
 def test_google_is_a_bucket_that_joins_nothing():
@@ -157,10 +199,26 @@ def test_a_directory():
             "is not valid for a: AzureStorage has no parameter signature_version",
         ),
         (
+            ["SwiftStorage", {**SWIFT, "auth_version": 4}],
+            "is not valid for a: auth_version: input should be 1, 2 or 3",
+        ),
+        (
+            ["SwiftStorage", {**SWIFT, "os_options": {"tenant": "t"}}],
+            "is not valid for a: SwiftStorage has no parameter os_options.tenant",
+        ),
+        (
+            ["SwiftStorage", {**SWIFT, "retry_on_ratelimit": False}],
+            "is not valid for a: retry_on_ratelimit: input should be True",
+        ),
+        (
+            ["SwiftStorage", {**SWIFT, "maximum_chunk_size_mb": 5121}],
+            "is not valid for a: maximum_chunk_size_mb: input should be less than or equal to 5120",
+        ),
+        (
             ["MultiCDNStorage", {}],
             (
                 "names the driver 'MultiCDNStorage' for a; this release has AzureStorage, "
-                "CloudFrontedS3Storage, GoogleCloudStorage, IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage"
+                "CloudFrontedS3Storage, GoogleCloudStorage, IBMCloudStorage, LocalStorage, RHOCSStorage, RadosGWStorage, S3Storage, SwiftStorage"
             ),
         ),
     ],

@@ -10,6 +10,7 @@ from tests.object_storage import parameters
 from tests.peers import self_signed
 from tests.ports import free_port
 from tests.registry.blobs.faulty import faulty
+from tests.swift_storage import swift_parameters
 
 from hatoba.config.loader import load
 from hatoba.registry.probing import probe
@@ -79,6 +80,45 @@ async def test_a_certificate_of_another_host_is_told(azure_given, azure, tmp_pat
     async with faulty(azure.url, tls=other_certificate(tmp_path)) as proxy:
         there = {"endpoint_url": f"https://localhost:{proxy.port}", "ca_bundle": "tls.crt"}
         told = await probed(tmp_path, ["AzureStorage", azure_given | there])
+    assert told is not None
+    assert ELSEWHERE in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({}, None),
+        (
+            {"swift_password": "wrong"},
+            (
+                "the authentication of the object storage answers 401"
+                " (swift_user or swift_password is wrong)"
+            ),
+        ),
+        (
+            {"swift_container": "not-there"},
+            "the object storage refuses put_object: 404 (there is no such container)",
+        ),
+    ],
+)
+async def test_what_swift_refuses_is_told(swift, tmp_path, wrong, told) -> None:
+    given = swift_parameters(swift.port, swift.new_container(), attempts=1)
+    assert await probed(tmp_path, ["SwiftStorage", given | wrong]) == told
+
+
+async def test_an_authentication_that_nobody_serves_is_told(tmp_path) -> None:
+    port = free_port()
+    told = await probed(tmp_path, ["SwiftStorage", swift_parameters(port, "abc", attempts=1)])
+    assert told is not None
+    assert told.startswith("the object storage does not answer authenticate: ClientConnectorError")
+    assert f"127.0.0.1:{port}" in told
+
+
+async def test_a_certificate_of_another_host_is_told_of_an_authentication(swift, tmp_path) -> None:
+    async with faulty(swift.url, tls=other_certificate(tmp_path)) as proxy:
+        there = {"auth_url": f"https://localhost:{proxy.port}", "ca_cert_path": "tls.crt"}
+        given = swift_parameters(swift.port, "abc", attempts=1)
+        told = await probed(tmp_path, ["SwiftStorage", given | there])
     assert told is not None
     assert ELSEWHERE in told
 

@@ -22,6 +22,8 @@ _STATUSES = {
     "NoSuchUpload": 404,
     "NotImplemented": 501,
     "SignatureDoesNotMatch": 403,
+    "TooManyRequests": 498,
+    "Unauthorized": 401,
 }
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
 

@@ -13,7 +13,7 @@ from hatoba.registry.blobs.driver import BlobMissing, StorageUnavailable, Upload
 
 pytestmark = pytest.mark.anyio
 MIB = 1 << 20
-LARGE = bytes(range(256)) * 4096 * 11  # 11 MiB: three blocks
+LARGE = bytes(range(256)) * 4096 * 6  # 6 MiB: two blocks
 DIGEST = Digest.of(LARGE)
 
 

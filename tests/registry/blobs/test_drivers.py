@@ -15,6 +15,7 @@ from tests.object_storage import parameters as storage_parameters
 from tests.registry.blobs import google
 from tests.registry.blobs.faulty import faulty
 from tests.suites import blobs as suite
+from tests.swift_storage import swift_location, swift_parameters
 from tests.torture.disks import filled, small_disk
 
 from hatoba.kernel.clock import SystemClock
@@ -25,6 +26,7 @@ from hatoba.registry.blobs.filesystem import FilesystemBlobs
 from hatoba.registry.blobs.layered import LayeredBlobs
 from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.blobs.s3_opening import open_bucket
+from hatoba.registry.blobs.swift_opening import open_swift
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,7 @@ def another_storage(url: str) -> dict[str, object]:
         "layered",
         "google",
         "azure",
+        "swift",
         *ACCENTS,
         *(f"another {accent}" for accent in ACCENTS if ANOTHER),
     ]
@@ -97,6 +100,11 @@ async def driver(request, tmp_path):
             emulator = request.getfixturevalue("azure")
             given = azure_parameters(emulator.port, await emulator.new_container())
             async with open_azure(azure_location(given), directory=tmp_path) as opened:
+                yield opened
+        case "swift":
+            server = request.getfixturevalue("swift")
+            given = swift_parameters(server.port, server.new_container())
+            async with open_swift(swift_location(given), directory=tmp_path) as opened:
                 yield opened
         case accent if accent in ACCENTS:
             storage = request.getfixturevalue("object_storage")

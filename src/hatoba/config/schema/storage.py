@@ -21,6 +21,7 @@ from hatoba.config.schema.storage_options import (
     Text,
     Url,
 )
+from hatoba.config.schema.swift import SwiftLocation, SwiftStorage
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class BucketLocation:
     """Whether the storage copies ranges of objects into parts of another one."""
 
 
-Location = DirectoryLocation | BucketLocation | AzureLocation
+Location = DirectoryLocation | BucketLocation | AzureLocation | SwiftLocation
 
 
 class LocalStorage(Parameters):
@@ -209,6 +210,7 @@ DRIVERS: Final[Mapping[str, type[Parameters]]] = {
     "RHOCSStorage": RadosGWStorage,
     "RadosGWStorage": RadosGWStorage,
     "S3Storage": S3Storage,
+    "SwiftStorage": SwiftStorage,
 }
 """Drivers that exist; a configuration that names another one is refused before it is rolled out."""
 
@@ -232,7 +234,7 @@ def parse_location(name: str, value: object) -> Location:
         found: Location = DRIVERS[driver].model_validate(parameters).location()
     except ValidationError as error:
         faults = [
-            _fault(driver, fault["type"], str(fault["loc"][0]), fault["msg"])
+            _fault(driver, fault["type"], ".".join(map(str, fault["loc"])), fault["msg"])
             for fault in error.errors(include_url=False, include_input=False)
         ]
         raise ValueError(f"is not valid for {name}: {'; '.join(faults)}") from None

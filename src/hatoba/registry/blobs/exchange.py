@@ -16,6 +16,7 @@ from yarl import URL
 
 from hatoba.registry.blobs.bucket import (
     CONTENT_TYPE,
+    SLOWEST_BYTES_PER_SECOND,
     TRANSIENT_STATUSES,
     ObjectMissing,
     OperationUnknown,
@@ -42,6 +43,8 @@ class Question:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = field(default=None, repr=False)
+    moved_bytes: int = 0
+    """What the storage itself reads and writes before it answers."""
 
     @property
     def address(self) -> URL:
@@ -94,7 +97,7 @@ class Exchange:
         return await self.patience.call(
             question.operation,
             partial(self._once, question),
-            carried_bytes=len(question.body or b""),
+            carried_bytes=len(question.body or b"") + question.moved_bytes,
         )
 
     def read(self, question: Question, *, start: int, end: int) -> AsyncIterator[bytes]:
@@ -103,13 +106,7 @@ class Exchange:
 
     async def _once(self, question: Question) -> Reply:
         async with self._answered(question) as answer:
-            try:
-                body = await answer.content.read(LARGEST_ANSWER_BYTES)
-                while data := await answer.content.read(LARGEST_ANSWER_BYTES):
-                    body += data
-            except _INTERRUPTIONS as error:
-                raise _interrupted(question.operation, error) from error
-            return Reply(status=answer.status, headers=answer.headers, body=body)
+            return await _whole(answer, question)
 
     @asynccontextmanager
     async def _body(
@@ -132,22 +129,42 @@ class Exchange:
         if answer.status == _UNAUTHORIZED and self._credentials.renews():
             answer.release()
             answer = await self._send(question)
-        async with answer:
-            if not answer.ok:
-                raise await self._refusal(question, answer)
+        async with _succeeding(answer, question, self._explain):
             yield answer
 
     async def _send(self, question: Question) -> aiohttp.ClientResponse:
         signed = await self._credentials.signed(question)
         return await send(self._session, signed)
 
-    async def _refusal(self, question: Question, answer: aiohttp.ClientResponse) -> Exception:
-        try:
-            body = await answer.content.read(READ_BYTES)
-        except _INTERRUPTIONS as error:
-            return _interrupted(question.operation, error)
-        reply = Reply(status=answer.status, headers=answer.headers, body=body)
-        return self._explain(question, reply)
+
+async def ask_once(session: aiohttp.ClientSession, question: Question, explain: Explain) -> Reply:
+    """Send a question as it is, once, and return an answer that is a success."""
+    async with _succeeding(await send(session, question), question, explain) as answer:
+        return await _whole(answer, question)
+
+
+@asynccontextmanager
+async def _succeeding(
+    answer: aiohttp.ClientResponse, question: Question, explain: Explain
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Hold an answer open whose status is a success; raise what any other means."""
+    async with answer:
+        if not answer.ok:
+            reply = await _whole(answer, question)
+            raise explain(question, reply)
+        yield answer
+
+
+async def _whole(answer: aiohttp.ClientResponse, question: Question) -> Reply:
+    body = bytearray()
+    try:
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > LARGEST_ANSWER_BYTES:
+                raise StorageUnavailable(f"the answer to {question.operation} is too long")
+    except _INTERRUPTIONS as error:
+        raise _interrupted(question.operation, error) from error
+    return Reply(status=answer.status, headers=answer.headers, body=bytes(body))
 
 
 async def send(session: aiohttp.ClientSession, question: Question) -> aiohttp.ClientResponse:
@@ -164,10 +181,21 @@ async def send(session: aiohttp.ClientSession, question: Question) -> aiohttp.Cl
             # The library warns of large bodies that are not read piece by piece.
             data=io.BytesIO(question.body) if question.body else question.body,
             allow_redirects=False,
+            timeout=_patient(session.timeout, question.moved_bytes),
             skip_auto_headers=("Accept-Encoding", "Content-Type"),
         )
     except _INTERRUPTIONS as error:
         raise _interrupted(question.operation, error) from error
+
+
+def _patient(usual: aiohttp.ClientTimeout, moved_bytes: int) -> aiohttp.ClientTimeout:
+    """Return for how long a storage may be silent that has something to do."""
+    if not moved_bytes or usual.sock_read is None:
+        return usual
+    silence = usual.sock_read + moved_bytes / SLOWEST_BYTES_PER_SECOND
+    return aiohttp.ClientTimeout(
+        total=usual.total, sock_connect=usual.sock_connect, sock_read=silence
+    )
 
 
 def refusal(question: Question, status: int, reason: str) -> Exception:

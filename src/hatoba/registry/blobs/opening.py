@@ -15,6 +15,7 @@ from hatoba.config.loader import Configuration, data_directory
 from hatoba.config.schema import QuayConfig
 from hatoba.config.schema.containers import AzureLocation
 from hatoba.config.schema.storage import DirectoryLocation, Location
+from hatoba.config.schema.swift import SwiftLocation
 from hatoba.kernel.errors import InvalidInput
 from hatoba.registry.blobs.driver import BlobDriver
 from hatoba.registry.blobs.filesystem import FilesystemBlobs
@@ -56,6 +57,10 @@ async def _open(
         from hatoba.registry.blobs.azure_opening import open_azure
 
         opened = open_azure(location, directory=directory, sends_clients_there=direct)
+    elif isinstance(location, SwiftLocation):
+        from hatoba.registry.blobs.swift_opening import open_swift
+
+        opened = open_swift(location, directory=directory, sends_clients_there=direct)
     else:
         from hatoba.registry.blobs.s3_opening import open_bucket
 
