@@ -1,12 +1,13 @@
 """A backup of a registry with real pods, restored into an empty namespace: everything is there.
 
-What is pulled is compared byte for byte, and every kind of credential that was made before the
+One vault is a claim, the other one a bucket of a server that speaks S3. What is pulled is compared byte for byte, and every kind of credential that was made before the
 backup is used after it.
 """
 
 import json
 
 import pytest
+from tests.object_storage import ACCESS_KEY, SECRET_KEY
 from tests.walkthrough.embedded import Home, curl, need
 from tests.walkthrough.images import Layout, random_files
 
@@ -39,11 +40,11 @@ def a_claim(namespace: str) -> dict:
     return an_object("PersistentVolumeClaim", "backups", namespace, "v1", spec=spec)
 
 
-def complete(home: Home, resource: str, namespace: str) -> dict:
+def complete(home: Home, resource: str, namespace: str, name: str = "one") -> dict:
     """Wait until a backup or restoration is complete; fail with what it says."""
 
     def status():
-        found = home.get(resource, "one", namespace=namespace).get("status", {})
+        found = home.get(resource, name, namespace=namespace).get("status", {})
         said = {one["type"]: one for one in found.get("conditions", [])}
         told = said.get("Complete", {})
         assert told.get("status") != "False", told
@@ -112,7 +113,7 @@ class Made:
 @pytest.fixture(scope="module")
 def namespaces(home):
     need("skopeo")
-    names = ("backup-old", "backup-new")
+    names = ("backup-old", "backup-new", "backup-bucket")
     for name in names:
         home.kubectl("create", "namespace", name)
     yield names
@@ -131,7 +132,7 @@ def sources(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def old(home, namespaces, sources) -> Made:
-    namespace, _ = namespaces
+    namespace, *_ = namespaces
     components = [{"kind": kind, "managed": False} for kind in UNMANAGED]
     spec = {"configBundleSecret": "bundle", "components": components}
     apply(
@@ -152,7 +153,7 @@ def key(home) -> str:
 
 @pytest.fixture(scope="module")
 def backup(home, old, namespaces, key) -> dict:
-    namespace, _ = namespaces
+    namespace, *_ = namespaces
     spec = {"registryName": NAME, "vault": VAULT, "keep": 2}
     apply(
         home,
@@ -161,6 +162,53 @@ def backup(home, old, namespaces, key) -> dict:
         an_object("QuayRegistryBackup", "one", namespace, spec=spec),
     )
     return complete(home, "quayregistrybackup", namespace)
+
+
+@pytest.fixture(scope="module")
+def bucket(object_storage) -> dict:
+    """A vault in a bucket, which the pods reach as this machine does."""
+    target = {
+        "bucket": object_storage.new_bucket(),
+        "endpoint": object_storage.url,
+        "credentialsSecret": "vault-credentials",
+    }
+    return {"s3": target, "path": "of/example", "keySecret": "vault-key"}
+
+
+def a_way_in(namespace: str) -> dict:
+    data = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    return an_object("Secret", "vault-credentials", namespace, "v1", stringData=data)
+
+
+@pytest.fixture(scope="module")
+def backup_in_bucket(home, old, backup, namespaces, bucket) -> dict:
+    """The same registry in the other vault, after the first backup has brought the key."""
+    namespace, *_ = namespaces
+    apply(
+        home,
+        a_way_in(namespace),
+        an_object(
+            "QuayRegistryBackup", "two", namespace, spec={"registryName": NAME, "vault": bucket}
+        ),
+    )
+    return complete(home, "quayregistrybackup", namespace, "two")
+
+
+@pytest.fixture(scope="module")
+def expected(old, backup_in_bucket, tmp_path_factory) -> dict[str, dict[str, bytes]]:
+    directory = tmp_path_factory.mktemp("expected")
+    return {tag: old.pulled(directory, tag, USER, PASSWORD) for tag in ("v1", "multi")}
+
+
+def serves_everything(new: Made, old: Made, expected, directory) -> None:
+    for tag, files in expected.items():
+        assert new.pulled(directory, tag, USER, PASSWORD) == files
+    for kind, (user, password) in old.credentials.items():
+        assert new.pulled(directory, "v1", user, password) == expected["v1"], kind
+    code, user = new.api("/user/", token=old.token)
+    assert (code, user["username"]) == (200, USER)
+    code, config = curl(new.home, f"{new.endpoint}/config")
+    assert config["config"]["REGISTRY_TITLE"] == "Kept"
 
 
 def volume(home: Home, namespace: str) -> str:
@@ -179,9 +227,9 @@ def test_a_backup_says_what_it_holds(backup):
 
 
 def test_a_restored_registry_serves_every_byte_to_every_credential(
-    home, old, backup, namespaces, key, tmp_path
+    home, old, backup, expected, namespaces, key, tmp_path
 ):
-    before, after = namespaces
+    before, after, _ = namespaces
     apply(
         home,
         a_claim(after),
@@ -194,7 +242,6 @@ def test_a_restored_registry_serves_every_byte_to_every_credential(
     home.shell(
         f"mkdir -p {volume(home, after)} && cp -a {volume(home, before)}/. {volume(home, after)}/"
     )
-    expected = {tag: old.pulled(tmp_path, tag, USER, PASSWORD) for tag in ("v1", "multi")}
     # Nothing of the old one may be needed, or answer in the place of the new one.
     home.kubectl("delete", "quayregistry", NAME, "-n", before, "--timeout=150s", timeout=170)
     apply(
@@ -205,11 +252,29 @@ def test_a_restored_registry_serves_every_byte_to_every_credential(
     assert status["backup"] == backup["lastBackup"]["id"]
     registry = home.available(namespace=after, name=NAME)
     new = Made(home, registry["status"]["registryEndpoint"])
-    for tag, files in expected.items():
-        assert new.pulled(tmp_path, tag, USER, PASSWORD) == files
-    for kind, (user, password) in old.credentials.items():
-        assert new.pulled(tmp_path, "v1", user, password) == expected["v1"], kind
-    code, user = new.api("/user/", token=old.token)
-    assert (code, user["username"]) == (200, USER)
-    code, config = curl(home, f"{new.endpoint}/config")
-    assert config["config"]["REGISTRY_TITLE"] == "Kept"
+    serves_everything(new, old, expected, tmp_path)
+    home.kubectl("delete", "quayregistry", NAME, "-n", after, "--timeout=150s", timeout=170)
+
+
+def test_what_a_bucket_holds_is_restored_as_well(
+    home, old, backup_in_bucket, expected, namespaces, bucket, key, tmp_path
+):
+    assert backup_in_bucket["lastBackup"]["copiedBytes"] > 600_000
+    before, _, after = namespaces
+    home.kubectl(
+        "delete", "quayregistry", NAME, "-n", before, "--ignore-not-found", "--timeout=150s",
+        timeout=170,
+    )  # fmt: skip
+    apply(
+        home,
+        a_way_in(after),
+        an_object("Secret", "vault-key", after, "v1", stringData={"key": key}),
+        an_object(
+            "QuayRegistryRestore", "one", after, spec={"registryName": NAME, "vault": bucket}
+        ),
+    )
+    status = complete(home, "quayregistryrestore", after)
+    assert status["backup"] == backup_in_bucket["lastBackup"]["id"]
+    registry = home.available(namespace=after, name=NAME)
+    new = Made(home, registry["status"]["registryEndpoint"])
+    serves_everything(new, old, expected, tmp_path)
