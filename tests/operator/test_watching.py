@@ -10,6 +10,8 @@ from tests.operator.builders import NAME, NAMESPACE
 from tests.operator.conftest import REGISTRIES
 
 from hatoba.cluster.objects import DEPLOYMENTS, EVENTS, SECRETS
+from hatoba.kernel.clock import SystemClock
+from hatoba.operator.events import Events
 from hatoba.operator.runtime import controller
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
@@ -117,6 +119,19 @@ async def test_the_same_trouble_again_counts_up_one_event(world):
     told = [event for event in listing.items if event["reason"] == "ConfigInvalid"]
     assert [(event["count"], event["type"]) for event in told] == [(2, "Warning")]
     assert told[0]["involvedObject"]["uid"] == (await world.registry())["metadata"]["uid"]
+
+
+async def test_a_warning_is_no_repetition_of_what_was_told_calmly(world):
+    registry = await world.create_registry()
+    events = Events(world.cluster, kind="QuayRegistry", clock=SystemClock())
+    condition = {"type": "Available", "status": "False", "reason": "Down", "message": "see it"}
+    for is_warning in (False, True, True):
+        await events.tell(registry, condition, is_warning=is_warning)
+    told = (await world.objects.list(EVENTS, NAMESPACE)).items
+    assert sorted((e["type"], e["count"]) for e in told if e["reason"] == "Down") == [
+        ("Normal", 1),
+        ("Warning", 2),
+    ]
 
 
 async def test_passes_without_news_tell_nothing(world):

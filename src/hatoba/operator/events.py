@@ -30,8 +30,9 @@ class Events:
         self._cluster = cluster
         self._kind = kind
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str, str, str], tuple[str, int]] = OrderedDict()
-        """(uid, type, reason, message) -> (name of the Event, how often it happened)."""
+        self._told: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
+        """(uid, Normal or Warning, condition's type, reason, message) -> (name of the Event, how
+        often it happened)."""
 
     async def tell(self, obj: JsonObject, condition: JsonObject, *, is_warning: bool) -> None:
         """Log that a condition turned, and create an event or count one up that said the same."""
@@ -45,7 +46,10 @@ class Events:
             status=condition["status"],
             reason=condition["reason"],
         )
-        said = (metadata["uid"], condition["type"], condition["reason"], condition["message"])
+        # The same words are news of another kind when something was well in between.
+        kind = "Warning" if is_warning else "Normal"
+        words = (condition["type"], condition["reason"], condition["message"])
+        said = (metadata["uid"], kind, *words)
         name, count = self._told.get(said, ("", 0))
         try:
             if name and await self._counted(obj, name, count + 1):
