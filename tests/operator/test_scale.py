@@ -12,6 +12,8 @@ from tests.operator.weather import Calm, an_answer
 
 from hatoba.cluster.objects import CONFIG_MAPS
 from hatoba.kernel.clock import SystemClock
+from hatoba.operator.names import MONITORING_NAMESPACE as DASHBOARDS
+from hatoba.operator.names import PLACE_ANNOTATION
 from hatoba.operator.process import Operator, Pace
 from hatoba.operator.runtime.controller import Limits
 from hatoba.operator.runtime.queue import QueueSettings
@@ -98,9 +100,32 @@ async def test_registries_of_one_name_have_a_dashboard_each_and_do_not_fight(sta
     passes = [await _quiet(stage, namespace) for namespace in SOUND[:2] * 3]
     assert passes[-2:] == [[], []]
     assert sorted(await _titles(world)) == [f"Quay - {one} - {NAME}" for one in SOUND[:2]]
+    await _touched_dashboard_wakes_its_own(world, SOUND[1])
     await world.objects.delete(REGISTRIES, NAME, SOUND[0])
     await _quiet(stage, SOUND[0])
     assert await _titles(world) == [f"Quay - {SOUND[1]} - {NAME}"]
+
+
+async def _touched_dashboard_wakes_its_own(world, namespace):
+    """With many namesakes, each event about a dashboard would else be a pass over all of them."""
+    world.operator = Operator(world.cluster, settings=SETTINGS, clock=SystemClock())
+    queue = world.operator.queue
+    async with world.operator.watching(), asyncio.timeout(60):
+        await world.operator.wait_ready()
+        while queue.depth:
+            queue.done(await queue.get())
+        (touched,) = [
+            obj["metadata"]["name"]
+            for obj in (await world.objects.list(CONFIG_MAPS, DASHBOARDS)).items
+            if (obj["metadata"].get("annotations") or {}).get(PLACE_ANNOTATION) == namespace
+        ]
+        note = {"metadata": {"annotations": {"touched": "yes"}}}
+        merge = "application/merge-patch+json"
+        await world.objects.patch(
+            CONFIG_MAPS, touched, DASHBOARDS, note, type=merge, manager="test"
+        )
+        assert await queue.get() == (namespace, NAME)
+        assert queue.depth == 0
 
 
 async def _both(world):
@@ -119,7 +144,7 @@ async def _quiet(stage, namespace):
 
 
 async def _titles(world):
-    listing = await world.objects.list(CONFIG_MAPS, "openshift-config-managed")
+    listing = await world.objects.list(CONFIG_MAPS, DASHBOARDS)
     return [
         json.loads(obj["data"]["quay.json"])["title"]
         for obj in listing.items

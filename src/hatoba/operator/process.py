@@ -189,10 +189,20 @@ class Operator:
         if self._registries.get(namespace, name) is not None:
             self.queue.add((namespace, name))
         elif namespace == names.MONITORING_NAMESPACE:
-            # There is one dashboard for all registries of a name.
-            for registry in self._registries.objects():
-                if registry["metadata"]["name"] == name:
-                    self._registry_changed(registry)
+            self._dashboard_changed(metadata, name)
+
+    def _dashboard_changed(self, metadata: JsonObject, name: str) -> None:
+        """Look at the registry that a dashboard shows, not at every namesake of it.
+
+        Older dashboards do not say where their registry is.
+        """
+        place = (metadata.get("annotations") or {}).get(names.PLACE_ANNOTATION)
+        for registry in [self._registries.get(place, name)] if place else self._namesakes(name):
+            if registry is not None:
+                self._registry_changed(registry)
+
+    def _namesakes(self, name: str) -> list[JsonObject]:
+        return [one for one in self._registries.objects() if one["metadata"]["name"] == name]
 
 
 async def run(settings: ProcessSettings, *, clock: Clock) -> None:

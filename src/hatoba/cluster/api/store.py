@@ -81,12 +81,6 @@ class Subscription:
             return
         self._queue.put_nowait(change)
 
-    def interested_in(self, change: Change) -> bool:
-        """Whether a change belongs to this subscription."""
-        return change.resource == self.resource and (
-            self.namespace is None or change.namespace == self.namespace
-        )
-
     async def next(self) -> Change:
         """Wait for the next change.
 
@@ -112,7 +106,8 @@ class Store:
         self._database.executescript(_SCHEMA)
         self._history = history
         self._queue = queue
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[tuple[ResourceName, str | None], set[Subscription]] = {}
+        """By resource and namespace: a change costs no look at those who watch something else."""
         self._listeners: list[Callable[[Change], None]] = []
         self._objects: dict[ResourceName, dict[tuple[str, str], JsonObject]] = {}
         self._load()
@@ -147,7 +142,7 @@ class Store:
     @property
     def watchers(self) -> int:
         """How many subscriptions are open."""
-        return len(self._subscriptions)
+        return sum(map(len, self._subscriptions.values()))
 
     def get(self, key: Key) -> JsonObject | None:
         """Return the object itself: not to be changed."""
@@ -268,8 +263,8 @@ class Store:
         self._horizon = min(horizon, self._version - 1)
 
     def _publish(self, change: Change) -> None:
-        for subscription in self._subscriptions:
-            if subscription.interested_in(change):
+        for namespace in (change.namespace, None):
+            for subscription in self._subscriptions.get((change.resource, namespace), ()):
                 subscription.offer(change)
         for listener in self._listeners:
             listener(change)
@@ -314,9 +309,13 @@ class Store:
         """Return what happened after `since` and a subscription to what will; no gap between."""
         backlog = self.changes(resource, namespace, since)
         subscription = Subscription(resource, namespace, self._queue)
-        self._subscriptions.add(subscription)
+        self._subscriptions.setdefault((resource, namespace), set()).add(subscription)
         return backlog, subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""
-        self._subscriptions.discard(subscription)
+        place = (subscription.resource, subscription.namespace)
+        others = self._subscriptions.get(place, set())
+        others.discard(subscription)
+        if not others:
+            self._subscriptions.pop(place, None)

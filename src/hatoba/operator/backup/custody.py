@@ -82,11 +82,12 @@ class Custody:
         """Look again at whoever an object belongs to."""
         metadata = obj["metadata"]
         name = (metadata.get("labels") or {}).get(names.BACKUP_LABEL)
+        if name is None:
+            return
+        place = (str(metadata.get("namespace", "")), str(name))
         for kind, informer in self._informers.items():
-            for found in informer.objects():
-                place = (found["metadata"]["namespace"], found["metadata"]["name"])
-                if place == (metadata.get("namespace"), name):
-                    self._queues[kind].add(place)
+            if informer.get(*place) is not None:
+                self._queues[kind].add(place)
 
     def registry_changed(self, registry: JsonObject) -> None:
         """Look again at what is about a registry."""
