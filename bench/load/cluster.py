@@ -39,6 +39,8 @@ from hatoba.telemetry.logs import configure_logging
 REGISTRIES: Final = ResourceName("quayregistries", "quay.redhat.com")
 TOKEN: Final = "benchmark"  # noqa: S105 -- of an API that lives for minutes on loopback
 MANAGER: Final = "bench"
+BROKEN: Final = 5
+"""So many registries beside the others, and before them, name a bundle that is not there."""
 
 
 class NoMachine:
@@ -160,6 +162,17 @@ async def _prepared(api: Api, objects: LocalObjects, namespaces: int) -> None:
         await objects.create(NAMESPACES, obj, manager=MANAGER)
 
 
+async def _create_registry(
+    objects: LocalObjects, name: str, team: int, *, spec: JsonObject | None = None
+) -> None:
+    obj: JsonObject = {
+        "apiVersion": "quay.redhat.com/v1",
+        "kind": "QuayRegistry",
+        "metadata": {"name": name, "namespace": f"team-{team}"},
+    }
+    await objects.create(REGISTRIES, obj | ({"spec": spec} if spec else {}), manager=MANAGER)
+
+
 async def run(registries: int, namespaces: int) -> None:
     """Serve until the input ends."""
     # What is printed is for the parent: logs go elsewhere.
@@ -174,16 +187,11 @@ async def run(registries: int, namespaces: int) -> None:
     tasks.append(asyncio.create_task(play.count()))
     print(json.dumps({"address": server.address}), flush=True)  # noqa: T201 -- the parent reads it
     if await asyncio.to_thread(sys.stdin.readline):
+        for number in range(BROKEN):
+            spec: JsonObject = {"configBundleSecret": "absent"}
+            await _create_registry(objects, f"broken-{number}", number % namespaces, spec=spec)
         for number in range(registries):
-            obj = {
-                "apiVersion": "quay.redhat.com/v1",
-                "kind": "QuayRegistry",
-                "metadata": {
-                    "name": f"registry-{number // namespaces}",
-                    "namespace": f"team-{number % namespaces}",
-                },
-            }
-            await objects.create(REGISTRIES, obj, manager=MANAGER)
+            await _create_registry(objects, f"registry-{number // namespaces}", number % namespaces)
         await play.all_available.wait()
         print(json.dumps({"available": len(play.available)}), flush=True)  # noqa: T201
         await asyncio.to_thread(sys.stdin.readline)
