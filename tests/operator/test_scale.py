@@ -12,8 +12,9 @@ from tests.operator.weather import Calm, an_answer
 
 from hatoba.cluster.objects import CONFIG_MAPS
 from hatoba.kernel.clock import SystemClock
+from hatoba.operator import observe
+from hatoba.operator.names import IN_FLIGHT_METRIC, PLACE_ANNOTATION
 from hatoba.operator.names import MONITORING_NAMESPACE as DASHBOARDS
-from hatoba.operator.names import PLACE_ANNOTATION
 from hatoba.operator.process import Operator, Pace
 from hatoba.operator.runtime.controller import Limits
 from hatoba.operator.runtime.queue import QueueSettings
@@ -46,6 +47,31 @@ class Troubled(Calm):
             self.troubles += 1
             return an_answer(request, 500)
         return await super().pass_on(request, send)
+
+
+class Reading(Calm):
+    """Nothing happens; what is read is noted."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+
+    async def pass_on(self, request, send):
+        if request.method == "GET":
+            self.read.append(request.url.path)
+        return await super().pass_on(request, send)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(3600.0, 0), (0.0, 2)])
+async def test_what_hardly_changes_is_not_asked_in_each_pass(stage, monkeypatch, seconds, asked):
+    monkeypatch.setattr(observe, "FACT_SECONDS", seconds)
+    await stage.world.create_registry()
+    await stage.world.converge()
+    stage.weather.policy = reading = Reading()
+    for _ in range(2):
+        await stage.world.once()
+    for told in (f"/namespaces/{DASHBOARDS}", IN_FLIGHT_METRIC):
+        assert len([path for path in reading.read if path.endswith(told)]) == asked
 
 
 async def available(world):

@@ -4,8 +4,9 @@ Owned objects come from the informers. The registry itself, its bundle and its k
 live: acting on old copies of these would write old secrets.
 """
 
+import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, get_args
 
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
 """What the operator makes, and the pods that come of it: they say why something is not well."""
+FACT_SECONDS: Final = 10.0
+"""For so long it is believed what the cluster said of its monitoring: every pass of every registry
+would else ask the same."""
 LANDSCAPE_KINDS: Final = ("Gateway", "IngressClass", "ClusterIssuer", "StorageClass")
 """What others made in the cluster, and decides how a registry is reached."""
 
@@ -39,6 +43,8 @@ class Observer:
         self._cluster = cluster
         self._informers = informers
         self._settings = settings
+        self._facts: dict[tuple[str, str], tuple[float, bool]] = {}
+        """(question, namespace) -> until when its answer counts, and the answer."""
 
     async def observe(self, registry: JsonObject) -> Observation:
         """Return all that a plan needs to know."""
@@ -129,10 +135,27 @@ class Observer:
             not self._settings.watch_namespace
             and self._offered("ServiceMonitor")
             and self._offered("PrometheusRule")
-            and await self._cluster.find("Namespace", names.MONITORING_NAMESPACE) is not None
+            and await self._fact("monitoring", "", self._has_monitoring)
         )
-        measured = await self._cluster.measures(names.IN_FLIGHT_METRIC, namespace=namespace)
+        measured = await self._fact(
+            "measures",
+            namespace,
+            lambda: self._cluster.measures(names.IN_FLIGHT_METRIC, namespace=namespace),
+        )
         return replace(self._landscape(), monitoring=monitoring, requests_measured=measured)
+
+    async def _has_monitoring(self) -> bool:
+        return await self._cluster.find("Namespace", names.MONITORING_NAMESPACE) is not None
+
+    async def _fact(self, question: str, place: str, ask: Callable[[], Awaitable[bool]]) -> bool:
+        """Ask what hardly ever changes and cannot be watched, but not in each pass."""
+        now = asyncio.get_running_loop().time()
+        until, known = self._facts.get((question, place), (now, False))
+        if until > now:
+            return known
+        found = await ask()
+        self._facts[question, place] = (now + FACT_SECONDS, found)
+        return found
 
     def _landscape(self) -> Capabilities:
         """Return what the informers know of the cluster."""
