@@ -19,7 +19,8 @@ from hatoba.kernel.errors import HatobaError
 from hatoba.registry.blobs.opening import open_blobs
 from hatoba.sql.engine import open_database
 
-DEADLINE_SECONDS: Final = 20.0
+DEADLINE_SECONDS: Final = 30.0
+"""For all attempts of a driver, so that it is its words that are told, not this limit."""
 
 
 async def probe(configuration: Configuration, parts: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Azure Blob Storage, by Microsoft's emulator: what the suite does not ask."""
 
+from typing import Any
+
 import aiohttp
 import pytest
 from tests.azure_storage import KEY, azure_location, azure_parameters, with_token
@@ -106,6 +108,24 @@ async def with_uncommitted(blobs):
     query = {"restype": "container", "comp": "list", "include": "uncommittedblobs"}
     reply = await blobs._bucket._call("list_blobs", "GET", "", query=query)
     return reply.body.count(b"<Blob>")
+
+
+async def test_a_token_is_not_told_with_the_address_that_does_not_answer(given, tmp_path) -> None:
+    class Unreachable:
+        timeout = aiohttp.ClientTimeout()
+
+        async def request(self, _method, url, **_):
+            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {url}")
+
+    location = azure_location(with_token({**given, "attempts": 1}))
+    async with open_azure(location, directory=tmp_path) as blobs:
+        container: Any = blobs._bucket
+        container._exchange._session = Unreachable()
+        with pytest.raises(StorageUnavailable) as caught:
+            await blobs.check()
+    told = str(caught.value.__cause__)
+    assert told.startswith(f"Connection timeout to host {location.endpoint_url}/")
+    assert "sig" not in told
 
 
 async def test_what_breaks_off_leaves_no_blocks(blobs) -> None:

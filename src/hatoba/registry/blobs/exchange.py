@@ -4,6 +4,7 @@ It sends, tries again and reads bodies. What an answer means, and what proves wh
 """
 
 import io
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,8 +41,8 @@ class Question:
     method: str
     url: str
     """Scheme, host and path, quoted."""
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     moved_bytes: int = 0
     """What the storage itself reads and writes before it answers."""
@@ -163,7 +164,7 @@ async def _whole(answer: aiohttp.ClientResponse, question: Question) -> Reply:
             if len(body) > LARGEST_ANSWER_BYTES:
                 raise StorageUnavailable(f"the answer to {question.operation} is too long")
     except _INTERRUPTIONS as error:
-        raise _interrupted(question.operation, error) from error
+        raise _interrupted(question.operation, error) from _told(error)
     return Reply(status=answer.status, headers=answer.headers, body=bytes(body))
 
 
@@ -185,7 +186,7 @@ async def send(session: aiohttp.ClientSession, question: Question) -> aiohttp.Cl
             skip_auto_headers=("Accept-Encoding", "Content-Type"),
         )
     except _INTERRUPTIONS as error:
-        raise _interrupted(question.operation, error) from error
+        raise _interrupted(question.operation, error) from _told(error)
 
 
 def _patient(usual: aiohttp.ClientTimeout, moved_bytes: int) -> aiohttp.ClientTimeout:
@@ -220,11 +221,19 @@ async def _chunks(answer: aiohttp.ClientResponse, *, length: int) -> AsyncIterat
         try:
             data = await answer.content.read(min(READ_BYTES, length))
         except _INTERRUPTIONS as error:
-            raise _interrupted("a read", error) from error
+            raise _interrupted("a read", error) from _told(error)
         if not data:
             raise StorageInterrupted("the object storage ended an answer too early")
         length -= len(data)
         yield data
+
+
+def _told(error: Exception) -> Exception:
+    """Return an error with the library's words, without what a URL holds behind its path.
+
+    A token may stand there, and what is told of a failure reaches status and logs.
+    """
+    return ConnectionError(re.sub(r"\?\S*", "", str(error)))
 
 
 def _interrupted(operation: str, error: Exception) -> StorageInterrupted:
