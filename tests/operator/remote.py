@@ -169,8 +169,16 @@ class RemoteObjects:
             text = await answer.text()
             if answer.status >= 300:
                 kind = KINDS.get(answer.status, errors.Unavailable)
-                raise kind(f"{method} {path}: {answer.status} {text[:500]}")
+                raise kind(f"{method} {path}: {answer.status} {_said(text)}")
             return json.loads(text)
+
+
+def _said(text):
+    """Return the words of a Status; what is none, such as an unknown path's answer, as it is."""
+    try:
+        return json.loads(text)["message"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return text[:500]
 
 
 def read_kubeconfig(path):
