@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,15 +41,26 @@ def run_rows(
 ) -> Iterator[tuple[Item, float]]:
     """Run all rows; yield each result with the seconds that it took.
 
-    A row that cannot be measured is told as such and does not stop the others.
+    A row that cannot be measured is told as such and does not stop the others. Before the first
+    contest both sides do its work for a window that is not counted: a server that has just started
+    is slower for a while than it will be in all other rows.
     """
+    first = next((row for row in rows if isinstance(row, Contest)), None)
     for row in rows:
         started = time.monotonic()
         try:
+            if row is first:
+                _warm_up(row, ours, peer)
             item = _run(row, ours=ours, peer=peer, plan=plan)
         except BenchmarkFailed as error:
             item = Failure(key=row.key, reason=str(error))
         yield item, time.monotonic() - started
+
+
+def _warm_up(contest: Contest, *sides: Side) -> None:
+    _prepare_all(contest, sides)
+    for side in sides:
+        contest.load.run(side)
 
 
 def _run(row: Row, *, ours: Ours, peer: Peer, plan: Plan) -> Item:
@@ -63,9 +75,9 @@ def run_contest(contest: Contest, *, ours: Side, peer: Side, plan: Plan) -> Cont
     """Let the sides do the work in turn, as many rounds as planned, ours first."""
     sides = (ours, peer)
     accounts = {side.name: _Account() for side in sides}
-    prepared_at = {side.name: _prepare(contest, side) for side in sides}
-    for side in sides:
-        _settle(contest, side, plan=plan, since=prepared_at[side.name])
+    prepared_at = _prepare_all(contest, sides)
+    for side, since in zip(sides, prepared_at, strict=True):
+        _settle(contest, side, plan=plan, since=since)
     for _ in range(plan.rounds):
         for side in sides:
             _window(contest, side, account=accounts[side.name], plan=plan)
@@ -89,6 +101,12 @@ def _window(contest: Contest, side: Side, *, account: _Account, plan: Plan) -> N
     used = memory(side.registry_roots)
     account.rss_bytes = max(account.rss_bytes, used.rss_bytes)
     account.pss_bytes = max(account.pss_bytes, used.pss_bytes)
+
+
+def _prepare_all(contest: Contest, sides: Sequence[Side]) -> list[float]:
+    """Prepare the sides beside each other, as nothing of it is measured."""
+    with ThreadPoolExecutor(max_workers=len(sides)) as threads:
+        return list(threads.map(lambda side: _prepare(contest, side), sides))
 
 
 def _prepare(contest: Contest, side: Side) -> float:

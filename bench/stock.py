@@ -7,7 +7,9 @@ store from one that was pushed.
 import hashlib
 import json
 import random
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -23,6 +25,8 @@ LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 SMALL_BYTES: Final = 1024
 SMALL_BLOBS, MIDDLE_BLOBS, LARGE_BLOBS, MANIFESTS = 64, 8, 1, 64
 LAYERS_PER_MANIFEST: Final = 5
+FILLERS: Final = 4
+"""How many repositories of the catalog are made at once."""
 _CONFIG: Final = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers"}}'
 
 
@@ -74,12 +78,16 @@ class Stock:
         """Make as many repositories as the plan says, each with an image without layers."""
 
         def fill() -> None:
-            for number in range(self.plan.repositories):
+            content = json.dumps({**template(), "layers": []}).encode()
+
+            def make(number: int) -> None:
                 repository = f"bench/r-{number:04}"
                 headers = side.authorize(f"repository:{repository}:pull,push")
                 push_blob(side, repository, _CONFIG, headers=headers)
-                content = json.dumps({**template(), "layers": []}).encode()
                 push_manifest(side, repository, "latest", content, headers=headers)
+
+            with ThreadPoolExecutor(max_workers=FILLERS) as threads:
+                deque(threads.map(make, range(self.plan.repositories)), maxlen=0)
 
         self.once(side, "catalog", fill)
 

@@ -35,7 +35,8 @@ class Copies:
     def prepare(self, side: Side) -> None:
         """Push an image to pull."""
         if self.way == "pull":
-            layout = self._layout("pulled")
+            # In a place of its own for each side: both are prepared beside each other.
+            layout = self._layout("pulled", below=self.directory / side.name)
             self._copy(f"oci:{layout}:image", _remote(side, "pulled"), side=side)
             shutil.rmtree(layout)
 
@@ -84,9 +85,9 @@ class Copies:
             client_cpu_seconds=_children_cpu_seconds() - before,
         )
 
-    def _layout(self, name: str) -> Path:
+    def _layout(self, name: str, *, below: Path | None = None) -> Path:
         """Write an OCI image layout whose blobs nobody has seen."""
-        layout = self.directory / name
+        layout = (below or self.directory) / name
         blobs = layout / "blobs/sha256"
         blobs.mkdir(parents=True)
         size = self.plan.layer_bytes

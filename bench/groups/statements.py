@@ -17,10 +17,12 @@ from bench.servers.ours import Ours
 from bench.servers.postgresql import Postgresql
 from bench.servers.side import Side
 from bench.stock import MANIFEST_TYPE, REPOSITORY
+from hatoba.registry.content.invalidation import DELETED
 
 CONNECTIONS: Final = 16
 SECONDS: Final = 60.0
-SETTLE_SECONDS: Final = 2.3
+WARM_REQUESTS: Final = 2000
+"""After these, both workers have seen every path."""
 RELOAD_SECONDS: Final = 0.5
 TOLERANCE: Final = 0.05
 """Per request: for what duties ask meanwhile."""
@@ -44,14 +46,17 @@ class Statements:
         Raises:
             BenchmarkFailed: a request failed.
         """
-        requests = self.context.plan.statements
+        plan = self.context.plan
+        requests = plan.statements
         paths = self.paths(self.context, ours)
-        # Both workers have seen every path after a thousand requests.
-        self._pull(ours, paths, number=1000)
-        time.sleep(SETTLE_SECONDS)
+        # What a worker read is asked for anew after a minute, with three statements for each
+        # manifest: all of it is read now, so that none comes of that age while they are counted.
+        ours.database.execute(f"NOTIFY {DELETED}")
+        self._pull(ours, paths, number=WARM_REQUESTS)
+        time.sleep(plan.settle_seconds)
         with logged(ours.database) as read:
             self._pull(ours, paths, number=requests)
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(plan.settle_seconds)
             found = count(read())
         per_request = found["statements"] / requests
         return [
@@ -98,6 +103,7 @@ def rows(context: Context) -> Sequence[Trial]:
 def logged(database: Postgresql) -> Iterator[Callable[[], str]]:
     """Let PostgreSQL log each statement; yields what reads the log since."""
     _log_statements(database, "all")
+    time.sleep(RELOAD_SECONDS)
     start = database.log.stat().st_size
 
     def read() -> str:
@@ -131,4 +137,3 @@ def count(log: str) -> Counter[Kind]:
 
 def _log_statements(database: Postgresql, what: Literal["all", "none"]) -> None:
     database.execute(f"ALTER SYSTEM SET log_statement = '{what}'", "SELECT pg_reload_conf()")
-    time.sleep(RELOAD_SECONDS)

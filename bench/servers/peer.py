@@ -45,10 +45,10 @@ class Peer:
         return {}
 
     def multiply_tag(self, repository: str, *, tag: str, names: list[str]) -> None:
-        """Make more directories like a tag's."""
+        """Make more tags of one: whoever lists them reads their names alone."""
         tags = self.storage / "docker/registry/v2/repositories" / repository / "_manifests/tags"
         for name in names:
-            shutil.copytree(tags / tag, tags / name)
+            (tags / name).symlink_to(tag, target_is_directory=True)
 
 
 def version() -> str:

@@ -2,7 +2,7 @@
 
 A change writes its row in its own transaction (`record`): no change without a row. A pull must
 never wait for the database: its row is buffered (`remember`) and written by `flush`, which a
-task of each process calls every few seconds and once more at its end. The buffer is bounded; what
+task of each process calls every second and once more at its end. The buffer is bounded; what
 does not fit is counted and said.
 """
 
