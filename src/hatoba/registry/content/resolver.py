@@ -6,7 +6,7 @@ same through SQLAlchemy.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -95,10 +95,35 @@ class SqlTagResolver(TagResolver):
 
 @dataclass(slots=True, kw_only=True)
 class _Question:
-    """Tags that are asked for together, each with its place in the question."""
+    """Tags that are asked for together, each with those who wait for it.
 
-    places: dict[Wanted, int] = field(default_factory=dict)
-    answers: asyncio.Task[dict[int, ResolvedTag]] | None = None
+    Who waits has a future of his own, so that one who leaves takes nobody along.
+    """
+
+    waiting: dict[Wanted, list["asyncio.Future[ResolvedTag | None]"]] = field(default_factory=dict)
+    asking: "asyncio.Task[_Rows] | None" = None
+    """Kept, as the event loop alone would not keep it."""
+
+    def settle(self, asked: "asyncio.Task[_Rows]") -> None:
+        """Tell each what was found, or why there is no answer."""
+        error = None if asked.cancelled() else asked.exception()
+        if asked.cancelled() or error is not None:
+            for future in self._unanswered():
+                if error is None:
+                    future.cancel()
+                else:
+                    future.set_exception(error)
+            return
+        found = {number: row for number, *row in asked.result()}
+        for number, ((name, _), futures) in enumerate(self.waiting.items(), start=1):
+            row = found.get(number)
+            resolved = None if row is None else _resolved(name, *row)
+            for future in futures:
+                if not future.done():
+                    future.set_result(resolved)
+
+    def _unanswered(self) -> Iterator["asyncio.Future[ResolvedTag | None]"]:
+        return (one for futures in self.waiting.values() for one in futures if not one.done())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,22 +150,21 @@ class PreparedTagResolver(TagResolver):
             return None if row is None else _resolved(name, *row)
         if question is None:
             question = self._next = _Question()
-            question.answers = asyncio.create_task(self._ask(question))
-        place = question.places.setdefault((name, tag), len(question.places) + 1)
-        assert question.answers is not None
-        # Others may wait for the same answers: one who leaves must not take them along.
-        return (await asyncio.shield(question.answers)).get(place)
+            question.asking = asyncio.create_task(self._ask(question))
+            question.asking.add_done_callback(question.settle)
+        future: asyncio.Future[ResolvedTag | None] = asyncio.get_running_loop().create_future()
+        question.waiting.setdefault((name, tag), []).append(future)
+        return await future
 
-    async def _ask(self, question: _Question) -> dict[int, ResolvedTag]:
+    async def _ask(self, question: _Question) -> _Rows:
         async def put(connection: ServerConnection) -> _Rows:
             self._close(question)
-            return await self._fetch(connection, list(question.places))
+            return await self._fetch(connection, list(question.waiting))
 
         try:
-            rows = await self.questions.read(put)
+            return await self.questions.read(put)
         finally:
             self._close(question)
-        return _answers(list(question.places), rows)
 
     async def _fetch(self, connection: ServerConnection, wanted: Sequence[Wanted]) -> _Rows:
         rows: _Rows = await connection.fetch(
@@ -156,11 +180,6 @@ class PreparedTagResolver(TagResolver):
         """Let whoever comes from now on ask anew."""
         if self._next is question:
             self._next = None
-
-
-def _answers(wanted: Sequence[Wanted], rows: _Rows) -> dict[int, ResolvedTag]:
-    """Return what was found, by its place in the question."""
-    return {number: _resolved(wanted[number - 1][0], *row) for number, *row in rows}
 
 
 def _resolved(
