@@ -53,6 +53,7 @@ from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.db.standing import require_schema
 from hatoba.registry.db.tables.hatoba import leases
 from hatoba.registry.health import Check, Health
+from hatoba.registry.pools import TAGS, share
 from hatoba.registry.retention.models import RetentionPolicy, ScrubMode, ScrubPolicy
 from hatoba.registry.retention.scrub import Scrubber
 from hatoba.registry.retention.service import Collector
@@ -73,8 +74,6 @@ FLUSH_SECONDS: Final = 1.0
 """Between two writings of audit rows: what a process that is killed loses of them."""
 LARGEST_PAGE: Final = 100
 UNCHANGING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-QUESTION_CONNECTIONS: Final = 2
-"""Bare connections of a process for lists; more would only compete for its one CPU."""
 SQLITE_CACHE_SECONDS: Final = 5.0
 """Without NOTIFY other processes learn of a deletion by the age of what they remember alone."""
 
@@ -167,7 +166,13 @@ async def _open_shelf(
 ) -> tuple[Rooms, Shelf]:
     settings = configuration.settings
     location, _ = written_location(settings)
-    database = open_database(settings.db_uri, connection_arguments=settings.db_connection_args)
+    pools = share(settings.database_connections)
+    database = open_database(
+        settings.db_uri,
+        pool_size=pools.rest,
+        overflow=0,
+        connection_arguments=settings.db_connection_args,
+    )
     stack.push_async_callback(database.close)
     await require_schema(database)
     if clock is None:
@@ -184,7 +189,7 @@ async def _open_shelf(
     )
     policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
     ledger = await stack.enter_async_context(
-        open_ledger(database, audit=rooms.audit, location=policy.location)
+        open_ledger(database, audit=rooms.audit, location=policy.location, connections=pools.pushes)
     )
     shelf = Shelf(
         database=database,
@@ -196,17 +201,17 @@ async def _open_shelf(
         ledger=ledger,
         upload_ids=UploadIds.of_secret(derive_key(settings.secret_key)),
         policy=policy,
-        questions=await _questions(stack, database),
+        questions=await _questions(stack, database, connections=pools.lists),
     )
     return rooms, shelf
 
 
-async def _questions(stack: AsyncExitStack, database: Database) -> Questions | None:
+async def _questions(
+    stack: AsyncExitStack, database: Database, *, connections: int
+) -> Questions | None:
     if not database.is_postgresql:
         return None
-    return await stack.enter_async_context(
-        open_questions(database, connections=QUESTION_CONNECTIONS)
-    )
+    return await stack.enter_async_context(open_questions(database, connections=connections))
 
 
 def _health(shelf: Shelf, rooms: Rooms, *, is_draining: Callable[[], bool]) -> Health:
@@ -326,7 +331,7 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
         return SqlTagResolver(database=database, clock=clock)
     # One connection: those who wait for it are asked for together.
     questions = await stack.enter_async_context(
-        open_questions(database, connections=1, preparation=PREPARATION)
+        open_questions(database, connections=TAGS, preparation=PREPARATION)
     )
     return PreparedTagResolver(questions=questions, clock=clock)
 

@@ -232,11 +232,16 @@ def _for_asyncpg(url: URL) -> URL:
 
 
 def open_database(
-    uri: str, *, pool_size: int = POOL_SIZE, connection_arguments: Mapping[str, Any] | None = None
+    uri: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    overflow: int = POOL_OVERFLOW,
+    connection_arguments: Mapping[str, Any] | None = None,
 ) -> Database:
     """Prepare a database for use; nothing is connected before the first statement.
 
-    Call it after a fork, in the process and event loop that uses it. `connection_arguments` are
+    Call it after a fork, in the process and event loop that uses it. `pool_size` connections to
+    PostgreSQL are kept, `overflow` more are opened for a moment. `connection_arguments` are
     Quay's DB_CONNECTION_ARGS; those of its own driver that ours does not know are left out.
     """
     url = parse_uri(uri)
@@ -256,7 +261,7 @@ def open_database(
         hide_parameters=True,
         connect_args={"connection_class": ServerConnection} | ({"ssl": tls} if tls else {}),
         pool_size=pool_size,
-        max_overflow=POOL_OVERFLOW,
+        max_overflow=overflow,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_recycle=1800,
     )

@@ -1,11 +1,16 @@
 """What the registry keeps its data in: database, Redis, blob storage."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hatoba.config.schema.group import Group
 from hatoba.config.schema.storage import Location, parse_location
+
+DEFAULT_CONNECTIONS: Final = 16
+"""Of each process: two pods of two workers, with their duties, fit into PostgreSQL's default."""
+LEAST_CONNECTIONS: Final = 8
+"""What a process needs, so that none of its pools waits for itself."""
 
 
 class DatabaseSettings(Group):
@@ -17,7 +22,22 @@ class DatabaseSettings(Group):
     db_uri: str = ""
     """`postgresql://user:password@host:port/name`, or `sqlite:///path` for a single process."""
     db_connection_args: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the connection; `sslmode` and `sslrootcert` are read, others are tolerated."""
+    """Arguments of the connection: `sslmode`, `sslrootcert`, and how many `max_connections` each
+    process opens (16; fewer than 8 are taken for 8). Others are tolerated."""
+
+    @property
+    def database_connections(self) -> int:
+        """How many connections to the database each process opens at most."""
+        wanted: int = self.db_connection_args.get("max_connections") or DEFAULT_CONNECTIONS
+        return max(wanted, LEAST_CONNECTIONS)
+
+    @field_validator("db_connection_args")
+    @classmethod
+    def _counts_connections(cls, value: dict[str, Any]) -> dict[str, Any]:
+        wanted = value.get("max_connections")
+        if wanted is not None and (type(wanted) is not int or wanted < 1):
+            raise ValueError("max_connections must be a whole number above 0")
+        return value
 
     @field_validator("db_uri")
     @classmethod

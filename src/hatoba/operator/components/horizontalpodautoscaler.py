@@ -9,6 +9,8 @@ from hatoba.operator.components.contract import ComponentType, Mounts, no_config
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 _KIND: Final = "horizontalpodautoscaler"
+MOST_PODS: Final = 20
+"""Of the registry, and of its mirror."""
 REQUESTS_PER_POD: Final = 32
 """More requests in flight than so many, on average, ask for another pod."""
 
@@ -16,9 +18,9 @@ REQUESTS_PER_POD: Final = 32
 def _targets(plan: RegistryPlan) -> list[tuple[str, int]]:
     """Return (Deployment, most pods) of what runs and may grow."""
     return [
-        ("quay-app", 20),
+        ("quay-app", MOST_PODS),
         *([("clair-app", 10)] if plan.manages("clair") else []),
-        *([("quay-mirror", 20)] if plan.manages("mirror") else []),
+        *([("quay-mirror", MOST_PODS)] if plan.manages("mirror") else []),
     ]
 
 

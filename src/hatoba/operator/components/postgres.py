@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from hatoba.config.schema.stores import DEFAULT_CONNECTIONS, LEAST_CONNECTIONS
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
+from hatoba.operator.components.horizontalpodautoscaler import MOST_PODS
+from hatoba.operator.components.quay import WORKER_COUNTS
 from hatoba.operator.diagnosis import of_workload
 from hatoba.operator.model import DataMove, Owned, Reason, RegistryPlan, Verdict
 from hatoba.operator.stores import CHECK, COPY
@@ -26,6 +29,9 @@ makes its databases with a server that only listens on a socket. There is no liv
 probe on purpose: either would kill a recovery that takes long, and begin it anew."""
 
 
+MOST_CONNECTIONS: Final = 2000
+_PODS: Final = 2
+"""Of the registry, and of its mirror, where nobody says otherwise."""
 _PROBE_SECONDS: Final = 5
 _PATH: Final = "/var/lib/pgsql/data"
 _OLD_PORT: Final = 5433
@@ -283,7 +289,7 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
                 credentials=secret,
                 claim=plan.prefix + plan.store(DATABASE).claim,
                 account=name,
-                connections=2000,
+                connections=MOST_CONNECTIONS,
             ),
         ),
         *copy_jobs(plan, DATABASE, component="postgres", label="postgres", credentials=secret),
@@ -293,8 +299,34 @@ def _objects(plan: RegistryPlan, _mounts: Mounts) -> Sequence[JsonObject]:
 def _configuration(plan: RegistryPlan) -> JsonObject:
     return {
         "DB_URI": plan.keys.db_uri,
-        "DB_CONNECTION_ARGS": {"autorollback": True, "threadlocals": True},
+        "DB_CONNECTION_ARGS": {
+            "autorollback": True,
+            "threadlocals": True,
+            "max_connections": connections_of_process(plan),
+        },
     }
+
+
+def connections_of_process(plan: RegistryPlan) -> int:
+    """Return how many connections each process may open, so that all of them together fit.
+
+    All: those of as many pods as there may be. A fifth is left for pods that a rollout adds,
+    for the Jobs, and for people.
+    """
+    workers = max(int(one["value"]) for one in WORKER_COUNTS)
+    duties = 1
+    processes = _most_pods(plan, "quay") * (workers + duties)
+    if plan.manages("mirror"):
+        processes += _most_pods(plan, "mirror")
+    fitting = MOST_CONNECTIONS * 4 // 5 // processes
+    return max(LEAST_CONNECTIONS, min(DEFAULT_CONNECTIONS, fitting))
+
+
+def _most_pods(plan: RegistryPlan, component: str) -> int:
+    if plan.manages("horizontalpodautoscaler"):
+        return MOST_PODS
+    fixed = plan.overridden(component).replicas
+    return max(_PODS if fixed is None else fixed, 1)
 
 
 def _init_verdict(plan: RegistryPlan, owned: Owned) -> Verdict | None:

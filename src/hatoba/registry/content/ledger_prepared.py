@@ -93,21 +93,22 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def open_ledger(
-    database: Database, *, audit: AuditLog, location: str
+    database: Database, *, audit: AuditLog, location: str, connections: int = CONNECTIONS
 ) -> AsyncIterator[PushLedger]:
-    """Open the ledger that a database allows.
+    """Open the ledger that a database allows; on PostgreSQL with so many connections at most.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     async with AsyncExitStack() as stack:
-        yield await _open(stack, SqlLedger(database=database, audit=audit, location=location))
+        plain = SqlLedger(database=database, audit=audit, location=location)
+        yield await _open(stack, plain, connections=connections)
 
 
-async def _open(stack: AsyncExitStack, plain: SqlLedger) -> PushLedger:
+async def _open(stack: AsyncExitStack, plain: SqlLedger, *, connections: int) -> PushLedger:
     if not plain.database.is_postgresql:
         return plain
-    opening = open_questions(plain.database, connections=CONNECTIONS, preparation=FUNCTIONS)
+    opening = open_questions(plain.database, connections=connections, preparation=FUNCTIONS)
     try:
         questions = await stack.enter_async_context(opening)
     except asyncpg.InsufficientPrivilegeError:
