@@ -270,6 +270,7 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         if stopped is not None and not stopped.ready:
             return stopped
         names.pop(0) if stopped is not None else None
+        return deployments.judge_all(owned, names, good=good)
     return _waiting(plan, owned) or deployments.judge_all(owned, names, good=good)
 
 
