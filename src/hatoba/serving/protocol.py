@@ -254,13 +254,13 @@ class ServingProtocol(HttpToolsProtocol):
             # The application learns that the client is gone, and lets go of what it held.
             self.transport.close()
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self, status: HTTPStatus, why: str = "") -> None:
         """Answer what cannot be read any further; what was asked before is still answered."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._refused_since = self.loop.time()
             self.cycle.keep_alive = False
             return
-        self._answer(status)
+        self._answer(status, why)
         self._linger()
 
     def _linger(self) -> None:
@@ -270,8 +270,8 @@ class ServingProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
-    def _answer(self, status: HTTPStatus) -> None:
-        body = status.phrase.encode()
+    def _answer(self, status: HTTPStatus, why: str = "") -> None:
+        body = (why or status.phrase).encode()
         lines = [STATUS_LINE[status]]
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
@@ -281,7 +281,7 @@ class ServingProtocol(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        self._refuse(HTTPStatus.BAD_REQUEST)
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     @override
     def on_message_begin(self) -> None:
@@ -307,7 +307,8 @@ class ServingProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         if self._hosts != 1 and (self._hosts or version == "1.1"):
-            self._refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112, section 3.2
+            # RFC 9112, section 3.2
+            self._refuse(HTTPStatus.BAD_REQUEST, "A request names one Host.")
             return
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
