@@ -45,10 +45,22 @@ class Repository:
     window: int = TIME_MACHINE_MS
     """How long an ended tag can be restored."""
 
+    def living(self, now: int) -> list[TagRow]:
+        return [row for row in self.rows if row.end is None or row.end > now]
+
     def alive(self, tag: str, now: int) -> TagRow | None:
-        rows = [row for row in self.rows if row.name == tag and not row.hidden]
-        alive = [row for row in rows if row.end is None or row.end > now]
+        alive = [row for row in self.living(now) if row.name == tag and not row.hidden]
         return max(alive, key=lambda row: row.start, default=None)
+
+    def is_part_of_index(self, digest: str, now: int) -> bool:
+        """Whether an index with a living tag, or one above it, lists the manifest."""
+        holders: set[str] = set()
+        below = {digest}
+        while below:
+            above = {one for one, made in self.present.items() if below & set(made.children)}
+            below = above - holders
+            holders |= above
+        return any(row.digest in holders for row in self.living(now))
 
     def tag(self, name: str, digest: str, now: int, *, end: int | None = None) -> None:
         current = self.alive(name, now)

@@ -35,6 +35,7 @@ from hatoba.registry.blobs.memory import MemoryBlobs
 from hatoba.registry.content.errors import (
     BlobUnknown,
     ManifestContentUnknown,
+    ManifestInUse,
     ManifestUnknown,
     TagUnknown,
 )
@@ -250,16 +251,22 @@ class Histories(RuleBasedStateMachine):
         deletion = self.house.manifests.delete_manifest(
             NAMES[repository], reference=digest, caller=CALLER
         )
-        rows = [
-            row
-            for row in self.model[repository].rows
-            if row.digest == content.digest and (row.end is None or row.end > self.now)
-        ]
+        model = self.model[repository]
+        rows = [row for row in model.living(self.now) if row.digest == content.digest]
+        is_there = content.digest in model.present
+        is_needed = all(row.hidden for row in rows) and model.is_part_of_index(
+            content.digest, self.now
+        )
         try:
             self.run(deletion)
         except ManifestUnknown:
-            assert not [row for row in rows if row.digest in self.model[repository].present]
+            assert not (is_there and rows)
             return
+        except ManifestInUse:
+            assert is_there
+            assert is_needed
+            return
+        assert not is_needed
         for row in rows:
             row.end = self.now
 
