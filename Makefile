@@ -77,7 +77,7 @@ torture: packages-test install-dev ## Faults at random instants, for SECONDS=600
 	@HATOBA_TORTURE_SECONDS=$(or $(SECONDS),600) HATOBA_TORTURE_SEED=$(or $(SEED),$(shell date +%s)) \
 	  $(BIN)/python -m pytest -p no:randomly -s -v tests/torture
 
-bench: packages-bench install ## Measure beside docker-registry (QUICK=1: in less than four minutes; ONLY=manifest,blob: some rows)
+bench: packages-bench install ## Measure beside docker-registry (QUICK=1: in three minutes; ONLY=manifest,blob: some rows)
 	@$(BIN)/python -m bench --plan $(if $(QUICK),quick,full) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--output bench/results.md)
 
 image: install-dev ## Build the image (BASE=an image with Python 3.11 or later, TAG=hatoba:0.1.0)
