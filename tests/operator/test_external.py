@@ -125,6 +125,31 @@ def test_the_same_question_is_asked_once_and_another_one_anew():
     assert len(longest) <= 63
 
 
+def test_a_scanner_is_asked_when_the_bundle_names_one_and_anew_with_another_key():
+    def asked_of(*unmanaged, **config):
+        return probe_job(a_plan(*unmanaged, config=config), render(a_plan()).mounts)
+
+    named = {
+        "FEATURE_SECURITY_SCANNER": True,
+        "SECURITY_SCANNER_V4_ENDPOINT": "https://clair.example",
+        "SECURITY_SCANNER_V4_PSK": "b25l",
+    }
+    job = asked_of("clair", **named)
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == [
+        "registry",
+        "probe",
+        "clair",
+    ]
+    name = job["metadata"]["name"]
+    others = named | {"SECURITY_SCANNER_INDEXING_INTERVAL": 60}
+    assert asked_of("clair", **others)["metadata"]["name"] == name
+    rotated = named | {"SECURITY_SCANNER_V4_PSK": "dHdv"}
+    assert asked_of("clair", **rotated)["metadata"]["name"] != name
+    assert asked_of("clair") is None
+    assert asked_of("clair", **named | {"FEATURE_SECURITY_SCANNER": False}) is None
+    assert asked_of(**named) is None
+
+
 @pytest.mark.parametrize("mode", ACCESS_MODES)
 def test_a_volume_for_one_node_binds_the_pods_that_hold_blobs(mode):
     found = {

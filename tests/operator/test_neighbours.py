@@ -16,8 +16,13 @@ from hatoba.operator.neighbours import JITTER, PERIOD_SECONDS, Neighbours
 
 pytestmark = [pytest.mark.alone, pytest.mark.anyio]
 dice = random.SystemRandom()
-WELL = {"auth": True, "database": True, "redis": True, "storage": True}
-PLAN = a_plan("postgres", "redis", "objectstorage", files={})
+WELL = {"auth": True, "database": True, "redis": True, "storage": True, "security_scanner": True}
+SCANNER = {
+    "FEATURE_SECURITY_SCANNER": True,
+    "SECURITY_SCANNER_V4_ENDPOINT": "http://clair.example",
+    "SECURITY_SCANNER_V4_PSK": "a2V5",
+}
+PLAN = a_plan("postgres", "redis", "objectstorage", "clair", config=SCANNER, files={})
 KEY = (NAMESPACE, NAME)
 
 
@@ -71,6 +76,7 @@ def neighbours():
         ("postgres", "database", "database"),
         ("redis", "redis", "Redis"),
         ("objectstorage", "storage", "object storage"),
+        ("clair", "security_scanner", "security scanner"),
     ],
 )
 async def test_a_server_that_dies_is_told_and_told_when_it_is_back(
@@ -85,6 +91,7 @@ async def test_a_server_that_dies_is_told_and_told_when_it_is_back(
         assert verdicts[kind].message == (
             f"the external {title} does not answer the registry's pods: see that it runs and lets "
             f"them in, at the address in Secret {PLAN.bundle_name}"
+            + (", with the SECURITY_SCANNER_V4_PSK there" if kind == "clair" else "")
         )
         assert kind in verdicts["base"].message
         app.services[service] = True

@@ -12,7 +12,7 @@ import click
 from hatoba.config.loader import configuration_directory, load
 from hatoba.telemetry.logs import configure_logging
 
-PARTS: Final = ("postgres", "redis", "objectstorage")
+PARTS: Final = ("postgres", "redis", "objectstorage", "clair")
 
 
 @click.command()
@@ -24,7 +24,7 @@ PARTS: Final = ("postgres", "redis", "objectstorage")
 )
 @click.argument("part", nargs=-1, type=click.Choice(PARTS))
 def probe(*, directory: Path | None, part: tuple[str, ...]) -> None:
-    """Ask database, Redis and storage (or the PARTs) whether they answer; exits 1 if one does not.
+    """Ask database, Redis, storage and scanner (or the PARTs) for an answer; exits 1 without one.
 
     Of the storage a small object is written, read and deleted.
     """

@@ -32,10 +32,21 @@ LIMIT_SECONDS: Final = 7.0
 """Longer than a pod takes to tell that a server of its own does not answer: five seconds."""
 PODS_ASKED: Final = 3
 LONGEST_ANSWER_BYTES: Final = 64 << 10
-_PATH: Final = "/health/endtoend"
-_SERVICES: Final = {"postgres": "database", "redis": "redis", "objectstorage": "storage"}
+_PATH: Final = "/health/neighbours"
+"""Pods of versions that do not know it tell nothing."""
+_SERVICES: Final = {
+    "postgres": "database",
+    "redis": "redis",
+    "objectstorage": "storage",
+    "clair": "security_scanner",
+}
 """Component -> what the registry calls its server."""
-_TITLES: Final = {"postgres": "database", "redis": "Redis", "objectstorage": "object storage"}
+_TITLES: Final = {
+    "postgres": "database",
+    "redis": "Redis",
+    "objectstorage": "object storage",
+    "clair": "security scanner",
+}
 
 
 @dataclass(slots=True)
@@ -130,8 +141,10 @@ async def _asked(
 
 
 def _verdict(plan: RegistryPlan, kind: str) -> Verdict:
+    with_key = ", with the SECURITY_SCANNER_V4_PSK there" if kind == "clair" else ""
+    address = f"at the address in Secret {plan.bundle_name}{with_key}"
     return Verdict.bad(
         f"the external {_TITLES[kind]} does not answer the registry's pods",
-        step=f"see that it runs and lets them in, at the address in Secret {plan.bundle_name}",
+        step=f"see that it runs and lets them in, {address}",
         diagnosed=True,
     )

@@ -186,6 +186,7 @@ async def _open_shelf(
         clock=clock,
         read_config=config_reader(blobs),
         matches=matches,
+        directory=configuration.directory,
     )
     policy = _policy(settings, location=location, is_postgresql=database.is_postgresql)
     ledger = await stack.enter_async_context(
@@ -223,6 +224,7 @@ def _health(shelf: Shelf, rooms: Rooms, *, is_draining: Callable[[], bool]) -> H
         data_directory=disk_of(rooms.settings),
         is_draining=is_draining,
         redis=_redis_check(rooms.settings),
+        scanner=None if rooms.scanning is None else rooms.scanning.is_reachable,
     )
 
 

@@ -47,6 +47,8 @@ class Health:
     data_directory: Path
     is_draining: Callable[[], bool]
     redis: Check
+    scanner: Check | None
+    """None where there is no scanner to ask."""
     _kept: dict[str, tuple[float, bool]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -77,16 +79,23 @@ class Health:
                     "web_gunicorn": _alive,
                 }
             case "/health/endtoend" | "/status":
-                return {
-                    "auth": self._database,
-                    "database": self._database,
-                    "redis": self.redis,
-                    "storage": self._storage,
-                }
+                return self._neighbours()
+            case "/health/neighbours":
+                scanner = {} if self.scanner is None else {"security_scanner": self.scanner}
+                return {**self._neighbours(), **scanner}
             case "/health/warning":
                 return {"disk_space_warning": self._disk_warning}
             case _:
                 return None
+
+    def _neighbours(self) -> Mapping[str, Check]:
+        """Return whom pulls and pushes need."""
+        return {
+            "auth": self._database,
+            "database": self._database,
+            "redis": self.redis,
+            "storage": self._storage,
+        }
 
     async def _ask(self, name: str, check: Check) -> bool:
         now = self.clock.monotonic()

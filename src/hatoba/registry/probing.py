@@ -1,22 +1,26 @@
 """`hatoba registry probe`: do the neighbours that a configuration names answer, and how not.
 
-The operator runs this as a Job before it rolls out a registry whose database, Redis or storage is
-somebody else's: with the registry's own drivers, from where its pods will run. The last line is
-what a person reads in the status of the QuayRegistry, so it names what is wrong in full.
+The operator runs this as a Job before it rolls out a registry whose database, Redis, storage or
+scanner is somebody else's: with the registry's own drivers, from where its pods will run. The last
+line is what a person reads in the status of the QuayRegistry, so it names what is wrong in full.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
+import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hatoba.config.loader import Configuration
+from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import HatobaError
+from hatoba.net.authorities import trusted_authorities
 from hatoba.registry.blobs.opening import open_blobs
+from hatoba.registry.scanning.client import ClairScanner
 from hatoba.sql.engine import open_database
 
 DEADLINE_SECONDS: Final = 30.0
@@ -37,11 +41,22 @@ async def _ask(question: Callable[[Configuration], Awaitable[None]], found: Conf
     except TimeoutError:
         return f"no answer within {DEADLINE_SECONDS:.0f} s"
     except HatobaError as error:
-        cause = error.__cause__
+        cause = _cause(error)
         return f"{error.message}{f' ({_words(cause)})' if cause is not None else ''}"
     except (RedisError, SQLAlchemyError, OSError) as error:
         return _words(error)
     return ""
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return what an error comes from.
+
+    Of calls that is why nobody was reached, which names a host and no path that may be signed.
+    """
+    found = error.__cause__
+    while found is not None and not isinstance(found, aiohttp.ClientConnectorError):
+        found = found.__cause__
+    return found or error.__cause__
 
 
 def _words(error: BaseException) -> str:
@@ -80,9 +95,23 @@ async def _storage(configuration: Configuration) -> None:
         await blobs.check()
 
 
+async def _scanner(configuration: Configuration) -> None:
+    settings = configuration.settings
+    if not settings.security_scanner_v4_endpoint:
+        return
+    scanner = ClairScanner.connect(
+        endpoint=settings.security_scanner_v4_endpoint,
+        psk=settings.security_scanner_v4_psk,
+        clock=SystemClock(),
+        tls=trusted_authorities(configuration.directory),
+    )
+    await scanner.state()
+
+
 PROBES: Final[Mapping[str, Callable[[Configuration], Awaitable[None]]]] = {
     "postgres": _postgres,
     "redis": _redis,
     "objectstorage": _storage,
+    "clair": _scanner,
 }
 """By component of a QuayRegistry."""

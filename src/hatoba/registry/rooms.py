@@ -6,9 +6,11 @@ Called by `app` (and by tests) with an open, migrated database; the edges find t
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from hatoba.config.schema import QuayConfig
 from hatoba.kernel.clock import Clock
+from hatoba.net.authorities import trusted_authorities
 from hatoba.registry.access.issued import IssuedTokens
 from hatoba.registry.access.keys import KeyRing
 from hatoba.registry.access.service import Access
@@ -87,6 +89,8 @@ class _Ground:
     passwords: PasswordCipher
     hasher: SecretHasher
     audit: AuditLog
+    directory: Path | None
+    """Where certificates of authorities lie that are believed beside the system's."""
 
 
 def open_rooms(
@@ -98,6 +102,7 @@ def open_rooms(
     password_rounds: int = 12,
     read_config: ConfigReader | None = None,
     matches: SharedMatches | None = None,
+    directory: Path | None = None,
 ) -> Rooms:
     """Build the rooms upon a migrated database; nothing is connected or read here."""
     ground = _Ground(
@@ -109,6 +114,7 @@ def open_rooms(
         passwords=PasswordCipher(derive_key(settings.secret_key)),
         hasher=SecretHasher(rounds=password_rounds, known=matches or SharedMatches()),
         audit=AuditLog(database=database, lookups=lookups, clock=clock),
+        directory=directory,
     )
     audit = ground.audit
     users, robots = _open_users(ground), _open_robots(ground)
@@ -275,7 +281,10 @@ def _open_scanning(ground: _Ground, issuer: TokenIssuer) -> Scanning | None:
         clock=ground.clock,
         lookups=ground.lookups,
         scanner=ClairScanner.connect(
-            endpoint=endpoint, psk=settings.security_scanner_v4_psk, clock=ground.clock
+            endpoint=endpoint,
+            psk=settings.security_scanner_v4_psk,
+            clock=ground.clock,
+            tls=True if ground.directory is None else trusted_authorities(ground.directory),
         ),
         issuer=issuer,
         audience=settings.server_hostname,

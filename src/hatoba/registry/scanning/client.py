@@ -7,6 +7,7 @@ Spec: Clair v4 HTTP API, as Quay uses it: bearer tokens signed HS256 with the sh
 import base64
 import binascii
 import json
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +25,7 @@ from hatoba.registry.scanning.errors import ManifestRefused, ScannerUnavailable
 
 TOKEN_LIFETIME: Final = timedelta(minutes=5)
 INDEX_SECONDS: Final = 600.0
+STATE_SECONDS: Final = 10.0
 REPORT_SECONDS: Final = 30.0
 REPORT_BYTES: Final = 256 << 20
 ISSUER: Final = "quay"
@@ -75,10 +77,14 @@ class ClairScanner(Scanner):
 
     endpoint: str
     key: bytes = field(repr=False)
+    """Empty: the scanner wants no token."""
     clock: Clock
+    tls: ssl.SSLContext | bool = True
 
     @classmethod
-    def connect(cls, *, endpoint: str, psk: str, clock: Clock) -> "ClairScanner":
+    def connect(
+        cls, *, endpoint: str, psk: str, clock: Clock, tls: ssl.SSLContext | bool = True
+    ) -> "ClairScanner":
         """Prepare calls; nothing is sent.
 
         Raises:
@@ -88,13 +94,16 @@ class ClairScanner(Scanner):
             key = base64.b64decode(psk, validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidInput("SECURITY_SCANNER_V4_PSK is not base64") from error
-        return cls(endpoint=endpoint.rstrip("/"), key=key, clock=clock)
+        return cls(endpoint=endpoint.rstrip("/"), key=key, clock=clock, tls=tls)
 
     @override
     async def state(self) -> str:
-        answer = await self._call("GET", "/indexer/api/v1/index_state")
+        answer = await self._call("GET", "/indexer/api/v1/index_state", seconds=STATE_SECONDS)
         self._require(answer, {200})
-        return str(_decoded(answer).get("state", ""))
+        state = _decoded(answer).get("state")
+        if not isinstance(state, str) or not state:
+            raise ScannerUnavailable("what answers is no Clair v4: its indexer has no state")
+        return state
 
     @override
     async def index(self, *, digest: str, layers: Sequence[Layer]) -> IndexResult:
@@ -144,12 +153,16 @@ class ClairScanner(Scanner):
         body: bytes | None = None,
         seconds: float = REPORT_SECONDS,
     ) -> Answer:
-        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self._token()}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
             # The scanner is our neighbour: its address is private, and configured by us.
-            async with open_session(allow_private=True, idle_seconds=seconds) as session:
+            async with open_session(
+                allow_private=True, idle_seconds=seconds, tls=self.tls
+            ) as session:
                 return await HttpClient(session=session).call(
                     method,
                     self.endpoint + path,
@@ -167,8 +180,13 @@ class ClairScanner(Scanner):
         key = OctKey.import_key(self.key)
         return jwt.encode({"alg": "HS256"}, claims, key, algorithms=["HS256"])
 
-    @staticmethod
-    def _require(answer: Answer, statuses: set[int]) -> None:
+    def _require(self, answer: Answer, statuses: set[int]) -> None:
+        if answer.status == 401:
+            raise ScannerUnavailable(
+                "the security scanner refuses SECURITY_SCANNER_V4_PSK (401)"
+                if self.key
+                else "the security scanner wants SECURITY_SCANNER_V4_PSK, which is not set (401)"
+            )
         if answer.status not in statuses:
             raise ScannerUnavailable(f"the security scanner answered {answer.status}")
 

@@ -55,6 +55,15 @@ class Scanning:
     reindex_after: timedelta
     maximum_retries: int
 
+    async def is_reachable(self) -> bool:
+        """Tell whether the scanner answers and takes our key."""
+        try:
+            await self.scanner.state()
+        except ScannerUnavailable as error:
+            log.warning("security scanner is not reachable", reason=error.message)
+            return False
+        return True
+
     async def index_due(self) -> int:
         """Index manifests that are due, newest first; return how many were looked at.
 

@@ -3,15 +3,14 @@
 Not exclusive: every pod looks, and the claim of a mirror decides who copies it.
 """
 
-import ssl
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from hatoba.config.loader import configuration_directory, extra_authorities
+from hatoba.config.loader import configuration_directory
+from hatoba.net.authorities import trusted_authorities
 from hatoba.registry.app import Services
 from hatoba.registry.audit.models import Actor
 from hatoba.registry.content.models import Caller
@@ -47,21 +46,6 @@ def mirror_duties(services: Services) -> list[Duty]:
         clock=services.clock,
     )
     return [Duty(name=NAME, interval=interval, run=worker.look, exclusive=False)]
-
-
-def trusted_authorities(directory: Path) -> ssl.SSLContext:
-    """Return the system's authorities and those that lie in a configuration directory.
-
-    A file that is no certificate is reported and left out, so that one bad file does not stop
-    mirroring.
-    """
-    context = ssl.create_default_context()
-    for file in extra_authorities(directory):
-        try:
-            context.load_verify_locations(cafile=str(file))
-        except ssl.SSLError as error:
-            log.warning("not a certificate", file=file.name, error=str(error))
-    return context
 
 
 async def _rest() -> None:
