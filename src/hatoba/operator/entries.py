@@ -97,6 +97,7 @@ def check_components(
     """
     files = frozenset(bundle.files)
     _check_scanner_database(components, bundle)
+    _check_references(components)
     for entry in components:
         if entry.kind in names.LATER_KINDS:
             continue
@@ -116,6 +117,26 @@ def check_components(
             "missing necessary fields",
             step=_either(entry.kind, bundle, "put {} into", "true"),
         )
+
+
+def _check_references(components: tuple[Component, ...]) -> None:
+    """Refuse what the cluster's definition refuses, too, and references that nothing would read."""
+    for entry in components:
+        if entry.secret is None:
+            continue
+        fault = ""
+        if entry.managed:
+            fault = "secretRef cannot be set on a managed component"
+        elif entry.kind != "tls":
+            fault = f"component {entry.kind} does not support secretRef"
+        elif not entry.secret:
+            fault = "secretRef.name must not be empty"
+        if fault:
+            raise RolloutBlocked(
+                Reason.CONFIG_INVALID,
+                fault,
+                step=f"correct the entry of {entry.kind} in spec.components",
+            )
 
 
 def _check_scanner_database(components: tuple[Component, ...], bundle: Bundle) -> None:

@@ -25,12 +25,15 @@ class Component:
     managed: bool
     overrides: JsonObject = field(default_factory=dict, compare=False)
     """As they stand in the spec; `overrides.read` judges them."""
+    secret: str | None = None
+    """The name in its secretRef, None without one."""
 
     @property
     def wire(self) -> JsonObject:
         """The entry as it stands in the spec."""
         overrides = {"overrides": self.overrides} if self.overrides else {}
-        return {"kind": self.kind, "managed": self.managed, **overrides}
+        secret = {} if self.secret is None else {"secretRef": {"name": self.secret}}
+        return {"kind": self.kind, "managed": self.managed, **overrides, **secret}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -221,6 +224,18 @@ class RegistryPlan:
     def own_certificate(self) -> bool:
         """True when the registry terminates TLS itself, with the certificate of the bundle."""
         return {"ssl.cert", "ssl.key"} <= self.files.keys()
+
+    @property
+    def tls_secret(self) -> str:
+        """The Secret of the user's that holds that certificate in place of the bundle; or ""."""
+        return next((one.secret or "" for one in self.components if one.kind == "tls"), "")
+
+    @property
+    def certificate_place(self) -> str:
+        """Where the user keeps that certificate and its key, in words."""
+        if self.tls_secret:
+            return f"tls.crt and tls.key of Secret {self.tls_secret}"
+        return f"ssl.cert and ssl.key of Secret {self.bundle_name}"
 
     @property
     def is_exposed(self) -> bool:

@@ -18,7 +18,7 @@ from hatoba.operator import keys, names
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer, StorageClass
 from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Owned
-from hatoba.operator.observation import Observation
+from hatoba.operator.observation import Observation, tls_secret_of
 from hatoba.operator.runtime.informer import Informer
 from hatoba.operator.runtime.references import Reference
 
@@ -50,13 +50,16 @@ class Observer:
         """Return all that a plan needs to know."""
         metadata = registry["metadata"]
         name, namespace = metadata["name"], metadata["namespace"]
-        bundle, fault = await self._bundle(registry, namespace)
+        bundle, fault = await self._secret(str(registry["spec"]["configBundleSecret"]), namespace)
+        tls_secret, tls_fault = await self._secret(tls_secret_of(registry), namespace)
         stored = await self._cluster.find("Secret", keys.secret_name(name), namespace=namespace)
         owned = self.owned(registry)
         return Observation(
             registry=registry,
             bundle=bundle,
             bundle_error=fault,
+            tls_secret=tls_secret,
+            tls_error=tls_fault,
             stored_keys=keys.decode(stored) if stored is not None else {},
             capabilities=await self._capabilities(namespace),
             owned=owned,
@@ -76,7 +79,8 @@ class Observer:
         """Return the objects without a label of ours that decide how a registry looks."""
         metadata = registry["metadata"]
         name, namespace = metadata["name"], metadata["namespace"]
-        wanted = [("Secret", str((registry.get("spec") or {}).get("configBundleSecret") or ""))]
+        bundle = str((registry.get("spec") or {}).get("configBundleSecret") or "")
+        wanted = [("Secret", bundle), ("Secret", tls_secret_of(registry))]
         if self._offered("ObjectBucketClaim"):
             wanted += [("Secret", f"{name}-{DATA_STORE}"), ("ConfigMap", f"{name}-{DATA_STORE}")]
         return [
@@ -123,8 +127,10 @@ class Observer:
             names.RESTORE_KIND, given.partition("/")[0], namespace=metadata["namespace"]
         )
 
-    async def _bundle(self, registry: JsonObject, namespace: str) -> tuple[JsonObject | None, str]:
-        wanted = registry["spec"]["configBundleSecret"]
+    async def _secret(self, wanted: str, namespace: str) -> tuple[JsonObject | None, str]:
+        """Return a Secret that the spec names, or why it is not there."""
+        if not wanted:
+            return None, ""
         try:
             return await self._cluster.get("Secret", wanted, namespace=namespace), ""
         except NotFound as error:

@@ -354,6 +354,5 @@ def check_plan(plan: RegistryPlan) -> None:
                     Reason.CREATION_FAILED,
                     "could not inflate QuayRegistry into Kubernetes objects: provided "
                     f"certificate/key pair not valid for host '{host}': {fault}",
-                    step=f"put a pair for {host} into ssl.cert and ssl.key of Secret "
-                    f"{plan.bundle_name}",
+                    step=f"put a pair for {host} into {plan.certificate_place}",
                 )

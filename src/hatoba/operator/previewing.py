@@ -186,10 +186,12 @@ def _candidate(wanted: JsonObject, live: JsonObject | None, *, namespace: str) -
 
 
 def _with_secrets(observation: Observation, secrets: Sequence[JsonObject]) -> Observation:
-    """Take the bundle from the file, if it is in there."""
+    """Take the bundle and the pair for TLS from the file, if they are in there."""
     for secret in secrets:
-        if (secret.get("metadata") or {}).get("name") == observation.bundle_name:
-            data = dict(secret.get("data") or {})
-            data |= keys.encode(secret.get("stringData") or {})
-            return replace(observation, bundle={**secret, "data": data}, bundle_error="")
+        data = dict(secret.get("data") or {}) | keys.encode(secret.get("stringData") or {})
+        name = (secret.get("metadata") or {}).get("name")
+        if name == observation.bundle_name:
+            observation = replace(observation, bundle={**secret, "data": data}, bundle_error="")
+        if name == observation.tls_secret_name:
+            observation = replace(observation, tls_secret={**secret, "data": data}, tls_error="")
     return observation

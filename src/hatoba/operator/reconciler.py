@@ -23,7 +23,7 @@ from hatoba.operator.admission import (
 )
 from hatoba.operator.apply import Applier
 from hatoba.operator.asking import Asker
-from hatoba.operator.bundle import Bundle, read_bundle
+from hatoba.operator.bundle import Bundle, TlsSecretUnusable, read_bundle
 from hatoba.operator.components.route import REGISTRY_ROUTE
 from hatoba.operator.entries import same_components
 from hatoba.operator.keeping import Keeper
@@ -255,6 +255,8 @@ class Reconciler:
             verdicts = status.verdicts_of(plan, owned)
             # Which certificate is in use is a matter of the bundle that could not be used.
             verdicts.pop("tls")
+            if isinstance(blocked, TlsSecretUnusable):
+                verdicts["tls"] = Verdict.bad(blocked.shown, step="see RolloutBlocked")
             unhealthy = status.unhealthy_components(plan, owned)
         await self._reporter.report(
             registry,

@@ -25,6 +25,7 @@ from hatoba.operator import keys, names
 from hatoba.operator.configuration import dump_yaml
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Component
+from hatoba.operator.observation import components_of
 from hatoba.operator.render import EDITOR_USER
 
 _KEPT: Final = frozenset({"horizontalpodautoscaler", "monitoring", "route", *names.LATER_KINDS})
@@ -87,15 +88,8 @@ class Reconfigurer:
     async def _store(
         self, registry: JsonObject, wanted: Reconfiguration, stored: Mapping[str, str]
     ) -> str:
-        metadata, spec = registry["metadata"], registry.get("spec") or {}
-        listed = tuple(
-            Component(
-                kind=entry["kind"],
-                managed=entry["managed"],
-                overrides=entry.get("overrides") or {},
-            )
-            for entry in spec.get("components") or []
-        )
+        metadata = registry["metadata"]
+        listed = components_of(registry)
         files = _files(wanted.certs)
         running = await self._running_configuration(registry)
         if faults := validate_mapping(running | wanted.config):
@@ -173,7 +167,9 @@ def inferred_components(
 ) -> tuple[Component, ...]:
     """Decide whose job each component is, by what the configuration says about it."""
     return tuple(
-        entry if entry.kind in _KEPT else _decided(entry, managed=_managed(entry, config, files))
+        entry
+        if entry.kind in _KEPT or entry.secret
+        else _decided(entry, managed=_managed(entry, config, files))
         for entry in listed
     )
 

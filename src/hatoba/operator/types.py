@@ -63,6 +63,13 @@ class ComponentOverrides(Part):
     """With which rights the component's containers run."""
 
 
+class SecretReference(_Wire):
+    """A Secret in the namespace of the registry."""
+
+    name: str
+    """Its name."""
+
+
 class ComponentEntry(_Wire):
     """One capability of the registry, and whose job it is."""
 
@@ -73,6 +80,9 @@ class ComponentEntry(_Wire):
     or the registry does without."""
     overrides: ComponentOverrides | None = None
     """What shall be otherwise than the operator would have it; for a managed component only."""
+    secretRef: SecretReference | None = None  # noqa: N815 -- wire name
+    """The Secret of type kubernetes.io/tls that holds the certificate, instead of ssl.cert and
+    ssl.key in the configuration bundle; for an unmanaged `tls` only."""
 
 
 class QuayRegistrySpec(_Wire):

@@ -1,7 +1,8 @@
 """`tls`: who holds the certificate that clients see.
 
 Managed: the cluster's router, its Gateway, cert-manager, or in want of these the operator with a
-pair that it signs itself. Unmanaged: the bundle brings `ssl.cert` and `ssl.key`.
+pair that it signs itself. Unmanaged: the bundle brings `ssl.cert` and `ssl.key`, or a Secret of the
+user's that the entry names.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,11 @@ def _health(plan: RegistryPlan, owned: Owned) -> Verdict:
         )
     source = plan.tls_source
     if source is TlsSource.BUNDLE:
-        return Verdict.good("Config bundle contains certs")
+        return Verdict.good(
+            "Using externally managed TLS certificate"
+            if plan.tls_secret
+            else "Config bundle contains certs"
+        )
     if source is TlsSource.ISSUER:
         return _issued(plan, owned)
     if plan.manages("tls"):
