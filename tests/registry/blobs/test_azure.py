@@ -106,7 +106,8 @@ async def test_a_copy_without_an_end_is_unavailable(blobs, storage, monkeypatch)
 
 async def with_uncommitted(blobs):
     query = {"restype": "container", "comp": "list", "include": "uncommittedblobs"}
-    reply = await blobs._bucket._call("list_blobs", "GET", "", query=query)
+    container = blobs._bucket
+    reply = await container._exchange.call("list_blobs", "GET", container._of(""), query=query)
     return reply.body.count(b"<Blob>")
 
 

@@ -55,35 +55,35 @@ class AzureContainer(Bucket):
     @override
     async def put(self, key: str, content: bytes) -> None:
         headers = binary({"x-ms-blob-type": "BlockBlob"})
-        await self._call("put_blob", "PUT", key, headers=headers, body=content)
+        await self._exchange.call("put_blob", "PUT", self._of(key), headers=headers, body=content)
 
     @override
     async def size(self, key: str) -> int:
-        return int((await self._call("head_blob", "HEAD", key)).headers["Content-Length"])
+        reply = await self._exchange.call("head_blob", "HEAD", self._of(key))
+        return int(reply.headers["Content-Length"])
 
     @override
     def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        question = Question(operation="get_blob", method="GET", url=self._of(key))
-        return self._exchange.read(question, start=start, end=end)
+        return self._exchange.read("get_blob", self._of(key), start=start, end=end)
 
     @override
     async def copy(self, source: str, target: str) -> None:
         headers = {"x-ms-copy-source": self._source_url(source)}
-        reply = await self._call("copy_blob", "PUT", target, headers=headers)
+        reply = await self._exchange.call("copy_blob", "PUT", self._of(target), headers=headers)
         polls = 0
         while (status := reply.headers.get(_COPY_STATUS, "success")) == "pending":
             polls += 1
             if polls > _POLLS:
                 break
             await self._exchange.patience.sleep(POLL_SECONDS)
-            reply = await self._call("head_blob", "HEAD", target)
+            reply = await self._exchange.call("head_blob", "HEAD", self._of(target))
         if status != "success":
             raise StorageUnavailable(f"the object storage did not finish a copy: {status}")
 
     @override
     async def delete(self, key: str) -> None:
         try:
-            await self._call("delete_blob", "DELETE", key)
+            await self._exchange.call("delete_blob", "DELETE", self._of(key))
         except ObjectMissing:
             return
 
@@ -96,7 +96,9 @@ class AzureContainer(Bucket):
             query = {"restype": "container", "comp": "list", "prefix": prefix}
             if marker:
                 query["marker"] = marker
-            page = _parsed(await self._call("list_blobs", "GET", "", query=query))
+            page = _parsed(
+                await self._exchange.call("list_blobs", "GET", self._of(""), query=query)
+            )
             for blob in page.iterfind("Blobs/Blob"):
                 found = _found(blob)
                 if found.key > after:
@@ -119,7 +121,9 @@ class AzureContainer(Bucket):
     @override
     async def put_part(self, key: str, upload_id: str, *, number: int, content: bytes) -> Part:
         query = {"comp": "block", "blockid": _block(upload_id, number)}
-        await self._call("put_block", "PUT", key, query=query, headers=binary(), body=content)
+        await self._exchange.call(
+            "put_block", "PUT", self._of(key), query=query, headers=binary(), body=content
+        )
         return Part(number=number, etag="", size=len(content))
 
     @override
@@ -136,10 +140,10 @@ class AzureContainer(Bucket):
             "Content-Type": "application/xml",
             "x-ms-blob-content-type": binary()["Content-Type"],
         }
-        await self._call(
+        await self._exchange.call(
             "put_block_list",
             "PUT",
-            key,
+            self._of(key),
             query={"comp": "blocklist"},
             headers=headers,
             body=body.encode(),
@@ -155,26 +159,6 @@ class AzureContainer(Bucket):
         # Blocks without a blob cannot be deleted; with an empty blob in their place they are gone.
         await self.put(key, b"")
         await self.delete(key)
-
-    async def _call(
-        self,
-        operation: str,
-        method: str,
-        key: str,
-        *,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Reply:
-        question = Question(
-            operation=operation,
-            method=method,
-            url=self._of(key),
-            query=query or {},
-            headers=headers or {},
-            body=body,
-        )
-        return await self._exchange.call(question)
 
     def _of(self, key: str) -> str:
         return f"{self._url}/{quote(key)}" if key else self._url

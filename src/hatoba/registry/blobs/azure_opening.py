@@ -9,14 +9,12 @@ from urllib.parse import quote
 
 from hatoba.config.schema.containers import AzureLocation
 from hatoba.kernel.clock import Clock, SystemClock
-from hatoba.net.http import open_session
 from hatoba.registry.blobs.azure import AzureContainer, explain
 from hatoba.registry.blobs.azure_signing import SharedKey, SharedToken
 from hatoba.registry.blobs.bucket import Patience, Sleep
 from hatoba.registry.blobs.bucket_blobs import BucketBlobs, SignUrl
-from hatoba.registry.blobs.exchange import Credentials, Exchange
+from hatoba.registry.blobs.exchange import Credentials, Exchange, open_storage_session
 from hatoba.registry.blobs.pieces import Layout
-from hatoba.registry.blobs.trust import context_of
 
 
 @asynccontextmanager
@@ -41,13 +39,7 @@ async def open_azure(
     else:
         key = SharedKey(account=location.account, key=location.account_key, clock=clock)
         credentials, source_query, signer = key, "", key
-    async with open_session(
-        allow_private=True,
-        connections=options.connections,
-        tls=context_of(options, directory=directory),
-        connect_seconds=options.connect_timeout_seconds,
-        idle_seconds=options.read_timeout_seconds,
-    ) as session:
+    async with open_storage_session(options, directory=directory) as session:
         exchange = Exchange(
             session,
             credentials=credentials,

@@ -6,15 +6,18 @@ It sends, tries again and reads bodies. What an answer means, and what proves wh
 import io
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
 
+from hatoba.config.schema.storage_options import StorageOptions
+from hatoba.net.http import open_session
 from hatoba.registry.blobs.bucket import (
     CONTENT_TYPE,
     SLOWEST_BYTES_PER_SECOND,
@@ -25,6 +28,7 @@ from hatoba.registry.blobs.bucket import (
     StorageInterrupted,
 )
 from hatoba.registry.blobs.driver import READ_BYTES, StorageUnavailable
+from hatoba.registry.blobs.trust import context_of
 
 LARGEST_ANSWER_BYTES: Final = 64 << 20
 _UNAUTHORIZED: Final = 401
@@ -77,6 +81,23 @@ class Credentials(Protocol):
         """Drop a proof that was refused; tell whether there can be a new one."""
 
 
+def open_storage_session(
+    options: StorageOptions, *, directory: Path
+) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
+    """Open a session as a storage's options ask for; nothing is sent yet.
+
+    Raises:
+        AuthorityUnusable: a file of authorities cannot be read.
+    """
+    return open_session(
+        allow_private=True,
+        connections=options.connections,
+        tls=context_of(options, directory=directory),
+        connect_seconds=options.connect_timeout_seconds,
+        idle_seconds=options.read_timeout_seconds,
+    )
+
+
 class Exchange:
     """Calls with one storage."""
 
@@ -93,16 +114,36 @@ class Exchange:
         self._explain = explain
         self.patience = patience
 
-    async def call(self, question: Question) -> Reply:
+    async def call(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        moved_bytes: int = 0,
+    ) -> Reply:
         """Ask, again where it helps; return an answer that is a success."""
+        question = Question(
+            operation=operation,
+            method=method,
+            url=url,
+            query=query or {},
+            headers=headers or {},
+            body=body,
+            moved_bytes=moved_bytes,
+        )
         return await self.patience.call(
-            question.operation,
+            operation,
             partial(self._once, question),
-            carried_bytes=len(question.body or b"") + question.moved_bytes,
+            carried_bytes=len(body or b"") + moved_bytes,
         )
 
-    def read(self, question: Question, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """Yield a range of what a GET answers; where it breaks off, go on behind the last byte."""
+    def read(self, operation: str, url: str, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield a range of an object; where the answer breaks off, go on behind the last byte."""
+        question = Question(operation=operation, method="GET", url=url)
         return self.patience.read(partial(self._body, question, end), start=start, end=end)
 
     async def _once(self, question: Question) -> Reply:
@@ -113,13 +154,7 @@ class Exchange:
     async def _body(
         self, question: Question, end: int, start: int
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        wanted = Question(
-            operation=question.operation,
-            method="GET",
-            url=question.url,
-            query=question.query,
-            headers={**question.headers, "Range": f"bytes={start}-{end - 1}"},
-        )
+        wanted = replace(question, headers={"Range": f"bytes={start}-{end - 1}"})
         async with self._answered(wanted) as answer:
             yield _chunks(answer, length=end - start)
 

@@ -60,7 +60,9 @@ class SwiftContainer(Bucket):
 
     @override
     async def put(self, key: str, content: bytes) -> None:
-        await self._call("put_object", "PUT", key, headers=binary(), body=content)
+        await self._exchange.call(
+            "put_object", "PUT", self._path(key), headers=binary(), body=content
+        )
 
     @override
     async def size(self, key: str) -> int:
@@ -68,8 +70,7 @@ class SwiftContainer(Bucket):
 
     @override
     def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        question = Question(operation="get_object", method="GET", url=self._path(key))
-        return self._exchange.read(question, start=start, end=end)
+        return self._exchange.read("get_object", self._path(key), start=start, end=end)
 
     @override
     async def copy(self, source: str, target: str) -> None:
@@ -100,7 +101,7 @@ class SwiftContainer(Bucket):
     async def delete(self, key: str) -> None:
         try:
             found = await self._head(key)
-            await self._call("delete_object", "DELETE", key)
+            await self._exchange.call("delete_object", "DELETE", self._path(key))
         except ObjectMissing:
             return
         if upload_id := found.get(_UPLOAD):
@@ -144,7 +145,9 @@ class SwiftContainer(Bucket):
     @override
     async def put_part(self, key: str, upload_id: str, *, number: int, content: bytes) -> Part:
         name = self._part(key, upload_id, number)
-        reply = await self._call("put_part", "PUT", name, headers=binary(), body=content)
+        reply = await self._exchange.call(
+            "put_part", "PUT", self._path(name), headers=binary(), body=content
+        )
         return Part(number=number, etag=_etag(reply), size=len(content))
 
     @override
@@ -188,10 +191,10 @@ class SwiftContainer(Bucket):
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Let the storage copy; it answers when it has read and written all of it."""
-        return await self._call(
+        return await self._exchange.call(
             operation,
             "PUT",
-            target,
+            self._path(target),
             headers=binary(
                 {
                     "X-Copy-From": f"/{quote(self._container)}/{quote(source)}",
@@ -218,10 +221,10 @@ class SwiftContainer(Bucket):
     async def _put_list(
         self, key: str, listed: list[dict[str, Any]], *, headers: Mapping[str, str] | None = None
     ) -> None:
-        await self._call(
+        await self._exchange.call(
             "put_list",
             "PUT",
-            key,
+            self._path(key),
             query={"multipart-manifest": "put"},
             headers=binary(headers),
             body=json.dumps(listed).encode(),
@@ -246,7 +249,7 @@ class SwiftContainer(Bucket):
     async def _delete_some(self, keys: Iterable[str]) -> None:
         async def one(key: str) -> None:
             try:
-                await self._call("delete_object", "DELETE", key)
+                await self._exchange.call("delete_object", "DELETE", self._path(key))
             except ObjectMissing:
                 return
 
@@ -255,7 +258,9 @@ class SwiftContainer(Bucket):
     async def _list(self, prefix: str, *, after: str = "") -> AsyncIterator[dict[str, Any]]:
         while True:
             query = {"format": "json", "prefix": prefix, "marker": after}
-            page = _parsed(await self._call("list_objects", "GET", "", query=query))
+            page = _parsed(
+                await self._exchange.call("list_objects", "GET", self._path(""), query=query)
+            )
             for entry in page:
                 yield entry
             if not page:
@@ -264,29 +269,8 @@ class SwiftContainer(Bucket):
 
     async def _head(self, key: str, *, newest: bool = False) -> Mapping[str, str]:
         headers = {"X-Newest": "true"} if newest else None
-        return (await self._call("head_object", "HEAD", key, headers=headers)).headers
-
-    async def _call(
-        self,
-        operation: str,
-        method: str,
-        key: str,
-        *,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-        moved_bytes: int = 0,
-    ) -> Reply:
-        question = Question(
-            operation=operation,
-            method=method,
-            url=self._path(key),
-            query=query or {},
-            headers=headers or {},
-            body=body,
-            moved_bytes=moved_bytes,
-        )
-        return await self._exchange.call(question)
+        path = self._path(key)
+        return (await self._exchange.call("head_object", "HEAD", path, headers=headers)).headers
 
     def _path(self, key: str) -> str:
         """Return where a thing lies below the account, whose address the credentials know."""

@@ -11,14 +11,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from hatoba.config.schema.swift import SwiftLocation
 from hatoba.kernel.clock import Clock, SystemClock
-from hatoba.net.http import open_session
 from hatoba.registry.blobs.bucket import Patience, Sleep
 from hatoba.registry.blobs.bucket_blobs import BucketBlobs, SignUrl
-from hatoba.registry.blobs.exchange import Exchange
+from hatoba.registry.blobs.exchange import Exchange, open_storage_session
 from hatoba.registry.blobs.pieces import Layout
 from hatoba.registry.blobs.swift import SwiftContainer, explain
 from hatoba.registry.blobs.swift_accounts import Account, SwiftUser
-from hatoba.registry.blobs.trust import context_of
 
 
 @asynccontextmanager
@@ -35,13 +33,7 @@ async def open_swift(
     Without a key for links bytes go through the registry.
     """
     options = location.options
-    async with open_session(
-        allow_private=True,
-        connections=options.connections,
-        tls=context_of(options, directory=directory),
-        connect_seconds=options.connect_timeout_seconds,
-        idle_seconds=options.read_timeout_seconds,
-    ) as session:
+    async with open_storage_session(options, directory=directory) as session:
         patience = Patience(attempts=options.attempts, sleep=sleep)
         user = SwiftUser(location, session=session)
         container = SwiftContainer(
