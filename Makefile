@@ -44,14 +44,15 @@ packages:
 packages-test: packages azurite
 	@deploy/install-packages skopeo podman buildah docker-registry strace faketime wrk
 
-# Microsoft's emulator of Azure's storage, a peer of tests alone; where npm can get nothing those tests say so and are skipped.
+# Microsoft's emulator of Azure's storage, a peer of tests alone; where npm can get nothing those tests say so and are skipped, and
+# with STRICT=1 this fails.
 AZURITE := tests/azurite/node_modules/.installed
 azurite: $(AZURITE)
 
 $(AZURITE): tests/azurite/package-lock.json
 	@deploy/install-packages nodejs npm
 	@for attempt in 1 2 3; do (cd tests/azurite && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
-	  echo "npm could not install Azurite: the tests against Azure's storage are skipped." >&2
+	  echo "npm could not install Azurite: the tests against Azure's storage are skipped." >&2; [ -z "$(STRICT)" ]
 
 packages-bench:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql docker-registry skopeo wrk
