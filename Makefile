@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench azurite image bundle test-image
+.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench azurite image bundle test-image test-elsewhere
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -73,6 +73,9 @@ test: packages-test install-dev ## All tests
 test-image: packages-test install-dev ## Build the image on a base made by debootstrap and run it (as root)
 	@deploy/install-packages debootstrap runc
 	@$(BIN)/python -m pytest -m image -p no:randomly -s tests/image
+
+test-elsewhere: install-dev ## The operator against the API server of KUBEBUILDER_ASSETS=DIR, or a stand-in (TESTS=some)
+	@$(BIN)/python -m tests.operator.control_plane $(BIN)/python -m pytest -q -rs -m api -p no:randomly $(or $(TESTS),tests/operator)
 
 torture: packages-test install-dev ## Faults at random instants, for SECONDS=600 (SEED=... repeats the dice)
 	@HATOBA_TORTURE_SECONDS=$(or $(SECONDS),600) HATOBA_TORTURE_SEED=$(or $(SEED),$(shell date +%s)) \

@@ -45,7 +45,7 @@ from hatoba.cluster.objects import (
     ResourceName,
 )
 from hatoba.kernel.clock import SystemClock, rfc3339
-from hatoba.kernel.errors import NotFound
+from hatoba.kernel.errors import Conflict, NotFound
 from hatoba.operator.kubernetes import connected
 from hatoba.operator.process import Operator
 
@@ -59,6 +59,8 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 OPERATOR = "system:serviceaccount:hatoba-system:quay-operator"
 LABELLED = "quay-operator/quayregistry"
 MONITORING_LABELS = ("openshift.io/cluster-monitoring", "quay-operator/managed-label")
+OURS = {"hatoba.dev/test": "yes"}
+"""Labels of namespaces that tests make, beside the one that they share."""
 KUBECONFIG = os.environ.get("HATOBA_TEST_KUBECONFIG", "")
 LOCK = Path(tempfile.gettempdir()) / f"hatoba-test-{KUBECONFIG.replace('/', '-')}.lock"
 WATCHED = {
@@ -151,8 +153,11 @@ class World:
         return needs_embedded(self._asked)
 
     async def create_namespace(self, name):
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await self.objects.create(NAMESPACES, namespace, manager="test")
+        metadata = {"name": name, "labels": OURS}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        # Elsewhere it may be there from a test before, emptied: nobody there ends namespaces.
+        with contextlib.suppress(Conflict if KUBECONFIG else ()):
+            await self.objects.create(NAMESPACES, namespace, manager="test")
 
     async def create_registry(self, spec=None, *, name=NAME, namespace=NAMESPACE):
         obj = {
@@ -433,10 +438,18 @@ async def _elsewhere(wanted, settings, definitions, around):
                 await objects.delete(DEFINITIONS, definition["metadata"]["name"], None)
 
 
+def _selector(labels):
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
 async def _wiped(objects):
     """Remove what an earlier test left."""
     resources = (*CUSTODY, REGISTRIES, *WATCHED.values())
     await objects.wipe(resources, NAMESPACE)
+    for namespace in (await objects.list(NAMESPACES, labels=_selector(OURS))).items:
+        await objects.wipe(resources, namespace["metadata"]["name"])
+    # Somebody's Lease would have to run out first.
+    await objects.wipe((), "hatoba-system")
     await objects.wipe(resources, "openshift-config-managed", labels=LABELLED)
     patch = {"metadata": {"labels": dict.fromkeys(MONITORING_LABELS)}}
     merge = "application/merge-patch+json"

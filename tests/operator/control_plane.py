@@ -4,6 +4,7 @@
 
 starts both on loopback, runs the command with HATOBA_TEST_KUBECONFIG, and ends them. The flags are
 those of Kubernetes' own test environment, but for the administrator, who has a static token.
+Without a directory it takes the stand-ins, which are the embedded API in a process of its own.
 """
 
 import contextlib
@@ -188,16 +189,27 @@ def _free_port() -> int:
 
 def main() -> int:
     """Run a command against a control plane; return how it ended."""
-    given = os.environ.get("KUBEBUILDER_ASSETS", "")
-    if not given or len(sys.argv) < 2:
+    if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    with (
-        tempfile.TemporaryDirectory(prefix="hatoba-test-assets-") as directory,
-        control_plane(Path(given), Path(directory)) as kubeconfig,
-    ):
+    with tempfile.TemporaryDirectory(prefix="hatoba-test-assets-") as directory:
+        return _run_beside(_assets(Path(directory)), Path(directory), sys.argv[1:])
+
+
+def _assets(directory: Path) -> Path:
+    if given := os.environ.get("KUBEBUILDER_ASSETS", ""):
+        return Path(given)
+    print("KUBEBUILDER_ASSETS is not set: stand-ins serve the embedded API", file=sys.stderr)
+    # They stand on the suite's own fixtures.
+    from tests.operator.stand_ins import write_programs
+
+    return write_programs(directory / "stand-ins")
+
+
+def _run_beside(assets: Path, directory: Path, command: Sequence[str]) -> int:
+    with control_plane(assets, directory) as kubeconfig:
         environment = {**os.environ, "HATOBA_TEST_KUBECONFIG": str(kubeconfig)}
-        return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

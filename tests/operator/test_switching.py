@@ -10,13 +10,14 @@ from tests.operator.builders import NAME, NAMESPACE, SETTINGS
 from tests.operator.test_certificates import a_pair
 from tests.operator.test_reconcile import config_of
 
-from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, JOBS, SECRETS
+from hatoba.cluster.objects import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SECRETS, ResourceName
 from hatoba.kernel.clock import FixedClock, SystemClock
 from hatoba.operator import keys
 from hatoba.operator.names import COMPONENT_ORDER
 from hatoba.operator.process import Operator
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
+AUTOSCALERS = ResourceName("horizontalpodautoscalers", "autoscaling")
 BUNDLE = "init-config-bundle-secret"
 ELSEWHERE = {
     "postgres": {"DB_URI": "postgresql://me:secret@elsewhere/quay"},
@@ -146,6 +147,63 @@ async def test_a_pair_of_ones_own_is_taken_rotated_and_given_up(world):
     await manage_all_but(world)
     await world.converge()
     assert (await conditions(world))["Available"]["status"] == "True"
+
+
+async def edit(world, resource, suffix, patch):
+    """Do what somebody else does to an object of the registry."""
+    merge = "application/merge-patch+json"
+    await world.objects.patch(
+        resource, f"{NAME}-{suffix}", NAMESPACE, patch, type=merge, manager="somebody"
+    )
+
+
+async def test_a_service_authority_that_is_rotated_replaces_the_pods_that_read_it(world):
+    await a_registry(world)
+
+    async def notes():
+        found = [await world.get(DEPLOYMENTS, one) for one in ("quay-app", "quay-mirror")]
+        (note,) = {
+            one["spec"]["template"]["metadata"]["annotations"].get("cluster-service-ca", "")
+            for one in found
+        }
+        return note
+
+    seen = [await notes()]
+    for text in ("first", "second"):
+        await edit(world, CONFIG_MAPS, "cluster-service-ca", {"data": {"service-ca.crt": text}})
+        await world.converge()
+        seen.append(await notes())
+        written = await world.get(CONFIG_MAPS, "cluster-service-ca")
+        assert written["data"] == {"service-ca.crt": text}
+    assert seen[0] == ""
+    assert len(set(seen)) == 3
+    redis = await world.get(DEPLOYMENTS, "quay-redis")
+    assert "cluster-service-ca" not in str(redis["spec"]["template"])
+
+
+async def test_what_a_user_does_to_an_unmanaged_component_stays_until_it_is_managed_again(world):
+    await a_registry(world)
+    await manage_all_but(world, "mirror", "horizontalpodautoscaler")
+    await world.converge()
+    for suffix in ("quay-app", "quay-mirror"):
+        await edit(world, AUTOSCALERS, suffix, {"spec": {"minReplicas": 3}})
+    await edit(world, DEPLOYMENTS, "quay-mirror", {"spec": {"replicas": 3}})
+    await world.converge()
+
+    async def asked_for():
+        autoscalers = [await world.get(AUTOSCALERS, one) for one in ("quay-app", "quay-mirror")]
+        mirror = await world.get(DEPLOYMENTS, "quay-mirror")
+        least = [one["spec"]["minReplicas"] for one in autoscalers]
+        return [*least, mirror["spec"]["replicas"]]
+
+    assert await asked_for() == [3, 3, 3]
+    await manage_all_but(world, "mirror")
+    await world.converge()
+    assert await asked_for() == [2, 3, 3]
+    await manage_all_but(world)
+    await world.converge()
+    # Of pods the autoscaler decides: nobody here is one.
+    assert await asked_for() == [2, 2, 3]
 
 
 async def test_another_database_key_is_refused_and_changes_nothing(world):

@@ -173,6 +173,8 @@ class RegistryPlan:
     exposure: Exposure = field(default_factory=Exposure)
     pair: CertificatePair | None = field(default=None, repr=False)
     """A pair that the operator itself keeps, or that cert-manager gave it."""
+    service_authorities: JsonObject = field(default_factory=dict)
+    """What OpenShift wrote into the ConfigMap for its service authority."""
     bucket: Bucket | None = None
     access_mode: str = "ReadWriteMany"
     """How the volume with blobs is shared, where blobs lie in a volume."""

@@ -19,6 +19,7 @@ from hatoba.operator.backup.types import RestoreSpec
 from hatoba.operator.bundle import Bundle
 from hatoba.operator.components import outward
 from hatoba.operator.components.ingress import ISSUED
+from hatoba.operator.components.quay import SERVICE_CA
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.configuration import merged_configuration
 from hatoba.operator.entries import check_components, filled_components, read_overrides
@@ -161,6 +162,7 @@ def make_plan(
         keys=keys.managed_keys(stored),
         hostname=hostname,
         exposure=exposure,
+        service_authorities=_service_authorities(observation),
         bucket=observation.bucket,
         access_mode=_access_mode(metadata),
         overrides=overrides,
@@ -175,6 +177,11 @@ def make_plan(
         pair=_pair(plan, observation.owned, stored),
         stores={base: found for base, found in stores.items() if plan.manages(DATABASES[base])},
     )
+
+
+def _service_authorities(observation: Observation) -> JsonObject:
+    found = observation.owned.get("ConfigMap", f"{observation.name}-{SERVICE_CA}")
+    return dict((found or {}).get("data") or {})
 
 
 def awaited(plan: RegistryPlan) -> RolloutBlocked | None:

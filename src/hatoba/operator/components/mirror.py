@@ -57,7 +57,7 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
         annotate_pods=True,
         pod=_pod(plan, mounts),
     )
-    return [on_one_node(plan, obj)]
+    return [on_one_node(plan, quay.with_authorities(plan, obj))]
 
 
 def _configuration(_plan: RegistryPlan) -> JsonObject:

@@ -3,6 +3,8 @@
 It is no entry of `spec.components`; it cannot be unmanaged.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -232,7 +234,21 @@ def _app(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
     obj = objects.deployment(
         plan, APP, component="base", label=APP, app=True, annotate_pods=True, pod=pod
     )
-    return on_one_node(plan, obj)
+    return on_one_node(plan, with_authorities(plan, obj))
+
+
+def with_authorities(plan: RegistryPlan, deployment: JsonObject) -> JsonObject:
+    """Have pods replaced when the service authority is another one: they read it as they start.
+
+    Quay: the last eight characters of a digest, in an annotation of that name.
+    """
+    if not plan.service_authorities:
+        return deployment
+    text = json.dumps(plan.service_authorities, sort_keys=True)
+    note = {SERVICE_CA: hashlib.sha256(text.encode()).hexdigest()[-8:]}
+    for metadata in (deployment["metadata"], deployment["spec"]["template"]["metadata"]):
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **note}
+    return deployment
 
 
 def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
