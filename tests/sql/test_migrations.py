@@ -7,7 +7,7 @@ from sqlalchemy import inspect, text
 
 from hatoba.sql.engine import DatabaseUnavailable, open_database
 from hatoba.sql.migrations import LockPatience, migrate
-from hatoba.sql.revisions import applied_revision
+from hatoba.sql.revisions import applied_revision, oldest_head
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +51,24 @@ async def test_a_failing_revision_leaves_the_one_before_and_is_taken_up_again(da
     revise(directory, "0002", "op.execute('CREATE TABLE second (id integer)')")
     assert await migrate(database, directory=directory) == "0002"
     assert {"first", "second"} <= await tables_of(database)
+
+
+async def test_a_contract_says_whose_code_still_works_in_its_own_transaction(database, directory):
+    contract = "op.execute('DROP TABLE first'){more}\nkind, serves_from = 'contract', '{oldest}'"
+    revise(directory, "0001", "op.execute('CREATE TABLE first (id integer)')\nkind = 'expand'")
+    await migrate(database, directory=directory)
+    assert await oldest_head(database) is None
+    revise(directory, "0002", contract.format(more="; raise KeyError('x')", oldest="0002"))
+    with pytest.raises(KeyError):
+        await migrate(database, directory=directory)
+    assert await oldest_head(database) is None
+    revise(directory, "0002", contract.format(more="", oldest="0001"))
+    revise(directory, "0003", "op.execute('CREATE TABLE first (id integer)')\nkind = 'expand'")
+    revise(directory, "0004", contract.format(more="", oldest="0003"))
+    await migrate(database, directory=directory, target="0003")
+    assert await oldest_head(database) == "0001"
+    await migrate(database, directory=directory)
+    assert await oldest_head(database) == "0003"
 
 
 async def test_two_migrators_take_turns(database, database_uri, directory):

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hatoba.kernel.errors import Conflict
 from hatoba.sql.engine import Database, DatabaseUnavailable
-from hatoba.sql.revisions import VERSION_TABLE
+from hatoba.sql.revisions import VERSION_TABLE, floor_table
 
 LOCK_KEY: Final = 0x6861746F
 """Key of the PostgreSQL advisory lock ("hato")."""
@@ -70,6 +70,9 @@ async def migrate(
     Goes as far as `target`, else to the head. Idempotent. A failing revision leaves the database
     at the revision before it. On PostgreSQL requests go on meanwhile: a table that is in use is
     asked for again and again instead of making everybody queue behind us.
+
+    A revision with `kind = "contract"` says in `serves_from` which head is the oldest whose code
+    works without what it takes away.
 
     Raises:
         UnknownRevision: a later version has been here.
@@ -144,7 +147,23 @@ class _Migration:
         ) as environment:
             environment.configure(connection=connection, version_table=self.version_table)
             environment.run_migrations()
+        self._write_floor(connection, following)
         return following, True
+
+    def _write_floor(self, connection: Connection, revision: str) -> None:
+        """Keep whose code a contract revision leaves able to work with the schema."""
+        module = self.script.get_revision(revision).module
+        if getattr(module, "kind", None) != "contract":
+            return
+        table = floor_table(self.version_table)
+        statements = (
+            f"CREATE TABLE IF NOT EXISTS {table} (oldest_head VARCHAR(32) NOT NULL)",
+            f"DELETE FROM {table}",  # noqa: S608 -- a name of ours
+            f"INSERT INTO {table} VALUES (:head)",  # noqa: S608 -- a name of ours
+        )
+        for statement in statements:
+            values = {"head": module.serves_from} if ":head" in statement else {}
+            connection.execute(text(statement), values)
 
 
 def _following(script: ScriptDirectory, current: str | None, *, goal: str) -> str | None:
@@ -182,4 +201,14 @@ def kinds_in(directory: Path) -> dict[str, str | None]:
     script = ScriptDirectory.from_config(_config(directory))
     return {
         found.revision: getattr(found.module, "kind", None) for found in script.walk_revisions()
+    }
+
+
+def floors_in(directory: Path) -> dict[str, str]:
+    """Return what revisions say in `serves_from`."""
+    script = ScriptDirectory.from_config(_config(directory))
+    return {
+        found.revision: found.module.serves_from
+        for found in script.walk_revisions()
+        if hasattr(found.module, "serves_from")
     }

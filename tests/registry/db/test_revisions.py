@@ -9,7 +9,7 @@ from hatoba.registry.db.migrate import REVISIONS, known_revisions, migrate_regis
 from hatoba.registry.db.tables import METADATA
 from hatoba.registry.db.tables.contents import LABEL_SOURCES, LOOKUPS
 from hatoba.sql.engine import open_database
-from hatoba.sql.migrations import UnknownRevision, kinds_in
+from hatoba.sql.migrations import UnknownRevision, floors_in, kinds_in
 from hatoba.sql.revisions import applied_revision
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +129,9 @@ def test_each_revision_says_whether_it_expands_or_contracts():
     assert tuple(sorted(kinds)) == known_revisions()
     assert set(kinds.values()) <= {"expand", "contract"}
     assert all(len(revision) == 4 and revision.isdigit() for revision in kinds)
+    contracts = [name for name, kind in kinds.items() if kind == "contract"]
+    assert set(floors_in(REVISIONS)) == set(contracts)
+    assert all(floor < name for name, floor in floors_in(REVISIONS).items())
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Where a registry's database stands, seen from this version: asked by those who serve.
 
-A release only adds to the schema what the release before can do without, so that a database one
-ahead is served: its pods of before and of after run side by side. One that is behind is not, since
-what this version asks for may not be there yet. See docs/explanation/upgrades.md.
+A release only adds to the schema what the release before can do without, so that a database that is
+ahead is served: its pods of before and of after run side by side. One from which a later release
+took what this version needs is not, and one that is behind neither, since what is asked for may not
+be there yet. See docs/explanation/upgrades.md.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -14,7 +15,7 @@ import structlog
 
 from hatoba.kernel.errors import Unavailable
 from hatoba.sql.engine import Database, DatabaseUnavailable
-from hatoba.sql.revisions import applied_revision
+from hatoba.sql.revisions import applied_revision, oldest_head
 
 HEAD: Final = "0004"
 """The revision that this version's code was written for: the last one in `migrations`."""
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 
 class DatabaseNotMigrated(Unavailable):
-    """The database has not been brought to the present schema."""
+    """The database does not have a schema that this version works with."""
 
 
 class Standing(StrEnum):
@@ -43,6 +44,8 @@ class Schema:
 
     applied: str | None
     needed: str
+    oldest: str | None = None
+    """The oldest revision for whose code it still is good; None: for all before."""
 
     @property
     def standing(self) -> Standing:
@@ -64,20 +67,29 @@ class Schema:
                     f"the database is at revision {self.applied} and this version needs "
                     f"{self.needed}: run `hatoba registry migrate`"
                 )
+            case Standing.AHEAD if self.oldest is not None and self.needed < self.oldest:
+                return (
+                    f"the database is at revision {self.applied}, which serves versions of "
+                    f"revision {self.oldest} and later, and this version is of {self.needed}: "
+                    "run a later version"
+                )
             case Standing.CURRENT | Standing.AHEAD:
                 return ""
 
 
 async def schema_of(database: Database) -> Schema:
     """Ask a database where it stands."""
-    return Schema(applied=await applied_revision(database), needed=HEAD)
+    schema = Schema(applied=await applied_revision(database), needed=HEAD)
+    if schema.standing is not Standing.AHEAD:
+        return schema
+    return replace(schema, oldest=await oldest_head(database))
 
 
 async def require_schema(database: Database) -> None:
     """Let only those go on who can work with the database.
 
     Raises:
-        DatabaseNotMigrated: it is empty or behind.
+        DatabaseNotMigrated: it is empty or behind, or a later version took something away.
     """
     schema = await schema_of(database)
     if schema.lack:
