@@ -49,15 +49,22 @@ class Connections:
             TimeoutError: all others are busy, and none came back.
             OSError, asyncpg.PostgresError: the server cannot be reached, or refuses.
         """
+        connection = self.take_idle()
+        if connection is not None:
+            return connection
+        if self._free:
+            self._free -= 1
+            return await self._open()
+        return await self._wait() or await self._open()
+
+    def take_idle(self) -> ServerConnection | None:
+        """Return a connection as `take` does if there is one that nobody has."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.has_ended():
                 return connection
             self.give_up(connection)
-        if self._free:
-            self._free -= 1
-            return await self._open()
-        return await self._wait() or await self._open()
+        return None
 
     def give_back(self, connection: ServerConnection) -> None:
         """Let others have a connection; one that is of no use to them is given up."""

@@ -127,10 +127,7 @@ class Questions:
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
-        rows: Sequence[asyncpg.Record] = await self.read(
-            lambda connection: connection.fetch(statement, *values)
-        )
-        return rows
+        return await self._ask(statement, values, limit=0)
 
     async def ask_one(self, statement: str, *values: Any) -> "asyncpg.Record | None":
         """Return the first row of a statement that changes nothing, or None.
@@ -138,7 +135,32 @@ class Questions:
         Raises:
             DatabaseUnavailable: the server does not answer.
         """
-        return await self.read(lambda connection: connection.fetchrow(statement, *values))
+        rows = await self._ask(statement, values, limit=1)
+        return rows[0] if rows else None
+
+    async def _ask(
+        self, statement: str, values: tuple[Any, ...], *, limit: int
+    ) -> Sequence["asyncpg.Record"]:
+        """Do what `read` does, with less around it where a connection is free and works."""
+
+        def put(given: ServerConnection) -> Awaitable[Sequence["asyncpg.Record"]]:
+            return given.ask(statement, values, limit=limit)
+
+        connection = self.connections.take_idle()
+        if connection is None:
+            return await self.read(put)
+        try:
+            rows = await connection.ask(statement, values, limit=limit)
+        except BaseException as error:
+            self.connections.give_up(connection)
+            with translated():
+                if not isinstance(error, _LOST):
+                    raise
+                log.debug("a question is put again", reason=str(error))
+                self.connections.give_up_idle()
+                return await self._put(put)
+        self.connections.give_back(connection)
+        return rows
 
     @asynccontextmanager
     async def transact(self, put: Callable[[ServerConnection], Awaitable[_T]]) -> AsyncIterator[_T]:
@@ -196,8 +218,7 @@ class Questions:
 
         async def put(connection: ServerConnection) -> Sequence["asyncpg.Record"]:
             self._close(asked)
-            rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
-            return rows
+            return await connection.ask(statement, values)
 
         try:
             return await self.read(put)

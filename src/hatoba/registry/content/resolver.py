@@ -167,14 +167,13 @@ class PreparedTagResolver(TagResolver):
             self._close(question)
 
     async def _fetch(self, connection: ServerConnection, wanted: Sequence[Wanted]) -> _Rows:
-        rows: _Rows = await connection.fetch(
-            SEVERAL,
+        values = (
             [name.namespace for name, _ in wanted],
             [name.name for name, _ in wanted],
             [tag for _, tag in wanted],
             milliseconds(self.clock.now()),
         )
-        return rows
+        return list(await connection.ask(SEVERAL, values))
 
     def _close(self, question: _Question) -> None:
         """Let whoever comes from now on ask anew."""
