@@ -32,7 +32,17 @@ def share_metrics() -> Path:
             shutil.rmtree(directory, ignore_errors=True)
 
     register(remove)
+    _notice_forks()
     return directory
+
+
+def _notice_forks() -> None:
+    """Let values learn of a fork when it happens, instead of asking for it at each count."""
+    from prometheus_client import values  # noqa: PLC0415 -- must come after the variable is set
+
+    process = [os.getpid()]
+    os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
+    values.ValueClass = values.MultiProcessValue(lambda: process[0])  # type: ignore[no-untyped-call]
 
 
 def render_metrics() -> tuple[bytes, str]:
