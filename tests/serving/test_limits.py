@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from hatoba.serving import listeners
 from hatoba.serving.limits import SMALLEST_HEAD_BYTES, LimitInvalid, Limits
 from hatoba.serving.listeners import listening
 
@@ -163,6 +164,16 @@ async def test_a_connection_that_is_kept_alive_is_not_a_head_that_is_late() -> N
                 b"HTTP/1.1 200"
             )
             await asyncio.sleep(HASTY.head_seconds * 1.5)
+
+
+async def test_a_connection_that_nobody_uses_any_more_is_closed(monkeypatch) -> None:
+    monkeypatch.setattr(listeners, "KEEP_ALIVE_SECONDS", 1)
+    async with connected(Application(), PATIENT) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n0"), LONG)
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert await asyncio.wait_for(reader.read(), LONG) == b""
 
 
 async def test_a_client_that_takes_no_answer_is_given_up() -> None:

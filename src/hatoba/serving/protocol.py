@@ -215,6 +215,7 @@ class ServingProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self._limits = limits
         self._head_since: float | None = None
+        self._idle_since: float | None = None
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._hosts = 0
@@ -233,6 +234,7 @@ class ServingProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused_since is not None:
             return
+        self._idle_since = None
         self._unparsed_bytes += len(data)
         super().data_received(data)
         if self._head_since is None:
@@ -252,6 +254,8 @@ class ServingProtocol(HttpToolsProtocol):
             if not self.cycle.response_started:
                 self._answer(HTTPStatus.REQUEST_TIMEOUT)
             # The application learns that the client is gone, and lets go of what it held.
+            self.transport.close()
+        elif self._idle_since is not None and now - self._idle_since >= self.timeout_keep_alive:
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, why: str = "") -> None:
@@ -349,6 +353,17 @@ class ServingProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._receiving() is not None:
             super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
 
     def _receiving(self) -> Exchange | None:
         """Return the exchange whose body comes; a request that was refused has none."""
