@@ -39,6 +39,7 @@ async def test_time_passes_between_two_questions(postgresql) -> None:
     before = clock.now()
     local.advance(seconds=7)
     assert clock.now() - before == timedelta(seconds=7)
+    assert clock.timestamp() == pytest.approx(clock.now().timestamp(), abs=0.001)
 
 
 class Sleepy(FixedClock):

@@ -20,6 +20,10 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds that never go backwards, for durations and deadlines."""
 
+    def timestamp(self) -> float:
+        """Return the present moment in seconds since the epoch; for who needs no more of it."""
+        return self.now().timestamp()
+
 
 class SystemClock(Clock):
     """The machine's own clock."""

@@ -35,6 +35,7 @@ class DatabaseClock(Clock):
     def __init__(self, local: Clock) -> None:
         self._local = local
         self._known = local.now()
+        self._known_timestamp = self._known.timestamp()
         self._known_at = local.monotonic()
         self._is_set = False
 
@@ -45,6 +46,10 @@ class DatabaseClock(Clock):
     @override
     def monotonic(self) -> float:
         return self._local.monotonic()
+
+    @override
+    def timestamp(self) -> float:
+        return self._known_timestamp + (self._local.monotonic() - self._known_at)
 
     async def ask(self, database: Database) -> None:
         """Ask for the time; the answer is as old as half of the way there and back.
@@ -65,6 +70,7 @@ class DatabaseClock(Clock):
         known_at = (asked_at + answered_at) / 2
         error = self.now() - (known + timedelta(seconds=answered_at - known_at))
         self._known, self._known_at, self._is_set = known, known_at, True
+        self._known_timestamp = known.timestamp()
         if abs(error) > NOTICEABLE:
             log.warning("clocks differ from the database's", seconds=error.total_seconds())
 

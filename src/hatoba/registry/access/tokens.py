@@ -159,7 +159,7 @@ class TokenVerifier:
             InvalidRegistryToken: with the reason.
         """
         claims = self._verified.get(token)
-        now = self.clock.now().timestamp()
+        now = self.clock.timestamp()
         if claims is not None:
             if claims.expires_at + SKEW_SECONDS <= now:
                 del self._verified[token]

@@ -8,13 +8,14 @@ same through SQLAlchemy.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
 from typing_extensions import override
 
 from hatoba.kernel.clock import Clock, milliseconds
 from hatoba.kernel.digests import Digest
-from hatoba.kernel.names import RepositoryName, TagName
+from hatoba.kernel.names import REMEMBERED_NAMES, RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.sql.engine import Database, ServerConnection
@@ -144,9 +145,7 @@ class PreparedTagResolver(TagResolver):
         question = self._next
         if question is None and self.questions.connections.has_idle:
             # Nobody waits, so that nothing can be shared: a task would only cost.
-            row = await self.questions.ask_one(
-                ONE, name.namespace, name.name, tag, milliseconds(self.clock.now())
-            )
+            row = await self.questions.ask_one(ONE, name.namespace, name.name, tag, self._now_ms())
             return None if row is None else _resolved(name, *row)
         if question is None:
             question = self._next = _Question()
@@ -171,9 +170,12 @@ class PreparedTagResolver(TagResolver):
             [name.namespace for name, _ in wanted],
             [name.name for name, _ in wanted],
             [tag for _, tag in wanted],
-            milliseconds(self.clock.now()),
+            self._now_ms(),
         )
         return list(await connection.ask(SEVERAL, values))
+
+    def _now_ms(self) -> int:
+        return round(self.clock.timestamp() * 1000)
 
     def _close(self, question: _Question) -> None:
         """Let whoever comes from now on ask anew."""
@@ -188,7 +190,15 @@ def _resolved(
     state: int,
     digest: str,
 ) -> ResolvedTag:
-    repository = RepositoryRecord(
+    repository = _repository(name, repository_id, namespace_id, state)
+    return ResolvedTag(repository=repository, digest=Digest.parse(digest))
+
+
+@lru_cache(maxsize=REMEMBERED_NAMES)
+def _repository(
+    name: RepositoryName, repository_id: int, namespace_id: int, state: int
+) -> RepositoryRecord:
+    """Return a repository as it was read; one that was read the same before is not made anew."""
+    return RepositoryRecord(
         id=repository_id, namespace_id=namespace_id, name=name, state=RepositoryState(state)
     )
-    return ResolvedTag(repository=repository, digest=Digest.parse(digest))

@@ -113,7 +113,7 @@ class V2Application:
         header = request.header("authorization")
         if header is None:
             return None
-        if not header.lower().startswith(_BEARER):
+        if header[: len(_BEARER)].lower() != _BEARER:
             raise TokenInvalid("Invalid bearer token format")
         return await self.services.verifier.verify(header[len(_BEARER) :].strip())
 

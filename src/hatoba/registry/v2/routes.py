@@ -6,6 +6,8 @@ Spec: distribution-spec "Endpoints".
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from hatoba.registry.v2 import blobs, listings, manifests, uploads
@@ -109,6 +111,11 @@ _BY_SEGMENT: Final[Mapping[str, Sequence[Row]]] = {
 }
 
 
+REMEMBERED_PATHS: Final = 4096
+"""Paths that were read lately are not read again: the same few are asked for all the time."""
+
+
+@lru_cache(maxsize=REMEMBERED_PATHS)
 def match(path: str) -> tuple[Row, Mapping[str, str]] | None:
     """Return the row of a path with its parameters.
 
@@ -119,5 +126,5 @@ def match(path: str) -> tuple[Row, Mapping[str, str]] | None:
     for row in _BY_SEGMENT.get(segment, ()):
         found = row.pattern.fullmatch(path)
         if found is not None:
-            return row, found.groupdict()
+            return row, MappingProxyType(found.groupdict())
     return None

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, parse_tag
@@ -14,6 +15,9 @@ from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import Caller, Page, Reference
 from hatoba.registry.content.uploads import Uploads
 from hatoba.registry.v2.messages import Request
+
+REMEMBERED_CALLERS: Final = 1024
+"""Those who called lately are not described anew."""
 
 
 class ClaimsVerifier(Protocol):
@@ -86,12 +90,18 @@ def reference_of(request: Request) -> Reference:
 
 def caller_of(request: Request) -> Caller:
     """Return on whose behalf the request acts."""
-    claims = request.claims
-    return Caller(
-        actor=Actor(account_id=claims.account_id if claims else None, ip=request.client_ip),
-        username=claims.username if claims else None,
-        user_agent=(request.header("user-agent") or "")[:255],
-    )
+    claims, user_agent = request.claims, (request.header("user-agent") or "")[:255]
+    if claims is None:
+        return _caller(None, None, request.client_ip, user_agent)
+    return _caller(claims.account_id, claims.username, request.client_ip, user_agent)
+
+
+@lru_cache(maxsize=REMEMBERED_CALLERS)
+def _caller(
+    account_id: int | None, username: str | None, ip: str | None, user_agent: str
+) -> Caller:
+    actor = Actor(account_id=account_id, ip=ip)
+    return Caller(actor=actor, username=username, user_agent=user_agent)
 
 
 def page_links(path: str, *, parameters: Sequence[tuple[str, str]]) -> tuple[str, str]:
