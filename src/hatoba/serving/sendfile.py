@@ -7,8 +7,10 @@ import asyncio
 import os
 from typing import Final
 
-STEP_BYTES: Final = 1 << 20
-"""How much is offered to a socket at once."""
+STEP_BYTES: Final = 4 << 20
+"""How much is looked for in memory and offered to a socket at once: about what it takes."""
+THREAD_BYTES: Final = 1 << 20
+"""How much a thread reads from the disk before others get their turn."""
 _SAMPLE_BYTES: Final = 128 << 10
 """The kernel reads ahead at least this far: a page that is there has its neighbours with it."""
 
@@ -26,12 +28,22 @@ async def send_file(transport: asyncio.Transport, *, handle: int, offset: int, c
     out = os.dup(transport.get_extra_info("socket").fileno())
     try:
         end = offset + count
+        cached_until = offset
         while offset < end and not transport.is_closing():
-            wanted = min(STEP_BYTES, end - offset)
+            if offset >= cached_until:
+                cached_until = _cached_until(handle, offset, min(offset + STEP_BYTES, end))
             try:
-                sent = await _send_some(out, handle, offset, wanted)
+                if offset < cached_until:
+                    # Other connections get their turn between two steps.
+                    await asyncio.sleep(0)
+                    sent = os.sendfile(out, handle, offset, cached_until - offset)
+                else:
+                    wanted = min(THREAD_BYTES, end - offset)
+                    sent = await _send_by_thread(out, handle, offset, wanted)
             except BlockingIOError:
                 await _writable(out)
+                # Meanwhile the kernel may have let go of what was in memory.
+                cached_until = offset
                 continue
             if sent == 0:
                 raise EOFError(f"the file ends at {offset}, before {end}")
@@ -42,11 +54,7 @@ async def send_file(transport: asyncio.Transport, *, handle: int, offset: int, c
         os.close(out)
 
 
-async def _send_some(out: int, handle: int, offset: int, count: int) -> int:
-    if _is_cached(handle, offset, count):
-        # Other connections get their turn between two steps.
-        await asyncio.sleep(0)
-        return os.sendfile(out, handle, offset, count)
+async def _send_by_thread(out: int, handle: int, offset: int, count: int) -> int:
     loop = asyncio.get_running_loop()
     working = loop.run_in_executor(None, os.sendfile, out, handle, offset, count)
     try:
@@ -57,20 +65,21 @@ async def _send_some(out: int, handle: int, offset: int, count: int) -> int:
         raise
 
 
-def _is_cached(handle: int, offset: int, count: int) -> bool:
-    """Say whether a part of a file is in memory, as far as samples can tell.
+def _cached_until(handle: int, offset: int, end: int) -> int:
+    """Return up to where a part of a file is in memory, as far as samples can tell.
 
     Spec: preadv2(2), RWF_NOWAIT: fails instead of waiting for the disk.
     """
-    end = offset + count
-    byte = bytearray(1)
+    byte, position = [bytearray(1)], offset
     try:
-        for position in (*range(offset, end, _SAMPLE_BYTES), end - 1):
-            os.preadv(handle, [byte], position, os.RWF_NOWAIT)
+        for position in range(offset, end, _SAMPLE_BYTES):
+            os.preadv(handle, byte, position, os.RWF_NOWAIT)
+        position = max(offset, end - _SAMPLE_BYTES)
+        os.preadv(handle, byte, end - 1, os.RWF_NOWAIT)
     except OSError:
         # EAGAIN: it is not; EOPNOTSUPP: this file system cannot tell.
-        return False
-    return True
+        return position
+    return end
 
 
 async def _writable(socket: int) -> None:
