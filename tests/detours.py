@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 
 
 class Detour:
-    """Stands between clients and a server. `lose` makes it drop an answer and hang up."""
+    """Stands between clients and a server. `lose` makes it drop an answer and hang up.
+
+    `lose_question` does so with what is asked, which the server never hears.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self._let: int | None = None
+        self._let_questions: int | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._ways: set[asyncio.Task[None]] = set()
         self.lost = 0
@@ -19,6 +23,10 @@ class Detour:
     def lose(self, *, after: int) -> None:
         """Let so many answers pass, over all connections, and lose the one behind them."""
         self._let = after
+
+    def lose_question(self, *, after: int) -> None:
+        """Let so many questions pass, over all connections, and lose the one behind them."""
+        self._let_questions = after
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(*self._server)
@@ -32,10 +40,9 @@ class Detour:
         writer.transport.abort()
         to_server.transport.abort()
 
-    @staticmethod
-    async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            while data := await reader.read(1 << 16):
+            while (data := await reader.read(1 << 16)) and self._is_asked():
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -47,6 +54,16 @@ class Detour:
         if self._let >= 0:
             return True
         self._let = None
+        self.lost += 1
+        return False
+
+    def _is_asked(self) -> bool:
+        if self._let_questions is None:
+            return True
+        self._let_questions -= 1
+        if self._let_questions >= 0:
+            return True
+        self._let_questions = None
         self.lost += 1
         return False
 

@@ -12,7 +12,7 @@ from tests.registry.content.conftest import NAME, make_room, once
 from hatoba.kernel.digests import Digest
 from hatoba.registry.content.errors import UploadUnknown
 from hatoba.registry.content.ledger_prepared import open_ledger
-from hatoba.registry.db.tables.blobs import blob_uploads
+from hatoba.registry.db.tables.blobs import blob_uploads, uploaded_blobs
 from hatoba.registry.db.tables.logs import log_entries
 from hatoba.registry.db.tables.tags import tags
 from hatoba.sql.engine import DatabaseUnavailable, open_database
@@ -132,13 +132,38 @@ async def test_a_blob_is_begun_again_where_nothing_was_committed(led, answered) 
     assert await room.rows(blob_uploads) == []
 
 
-async def test_a_blob_whose_commit_was_not_answered_is_not_said_to_be_stored(led) -> None:
+async def test_a_blob_whose_commit_was_not_answered_is_stored(led) -> None:
     room, detour = led
-    _, finishing = await finish(room, b"blob")
+    upload, finishing = await finish(room, b"blob")
     detour.lose(after=2)
+    assert (await finishing).size == 4
+    assert detour.lost == 1
+    with pytest.raises(UploadUnknown):
+        await room.uploads.find_upload(NAME, upload_id=upload)
+
+
+async def test_chunks_whose_last_commit_was_not_answered_are_stored(led) -> None:
+    room, detour = led
+    upload = await room.uploads.start_upload(NAME)
+    await room.uploads.append_chunk(NAME, upload_id=upload, chunks=once(b"chunk"))
+    # Behind the look at the upload, BEGIN, and the rows.
+    detour.lose(after=3)
+    record = await room.uploads.finish_upload(
+        NAME, upload_id=upload, digest=Digest.of(b"chunk"), chunks=once(b"")
+    )
+    assert (record.size, detour.lost) == (5, 1)
+    assert await room.rows(blob_uploads) == []
+
+
+async def test_a_blob_whose_commit_never_arrived_is_not_said_to_be_stored(led) -> None:
+    room, detour = led
+    before = await room.rows(uploaded_blobs)
+    _, finishing = await finish(room, b"another blob")
+    detour.lose_question(after=2)
     with pytest.raises(DatabaseUnavailable):
         await finishing
     assert detour.lost == 1
+    assert await room.rows(uploaded_blobs) == before
 
 
 async def test_sessions_that_are_ended_under_pushes_cost_none(led) -> None:

@@ -83,6 +83,14 @@ _END_UPLOAD: Final = "SELECT pg_temp.hatoba_end_upload($1, $2, $3) AS has_ended"
 _PUBLISH_BLOB: Final = """
 SELECT * FROM pg_temp.hatoba_publish_blob($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
+_WAIT_FOR_BLOB: Final = "SELECT pg_advisory_xact_lock(hashtextextended('blob:' || $1, 0))"
+_IS_PUBLISHED: Final = """
+SELECT h.id
+  FROM uploadedblob h
+  JOIN imagestorage s ON s.id = h.blob_id
+ WHERE h.repository_id = $1 AND s.content_checksum = $2 AND h.uploaded_at = $3
+ LIMIT 1
+"""
 _PUSH_MANIFEST: Final = f"""
 SELECT * FROM pg_temp.hatoba_push_manifest({", ".join(f"${number}" for number in range(1, 31))})
 """  # noqa: S608 -- made of numbers
@@ -220,15 +228,19 @@ class PreparedLedger(PushLedger):
         begun = self.questions.transact(
             lambda connection: connection.fetchrow(_PUBLISH_BLOB, *values)
         )
-        async with begun as row:
-            outcome, *found = row
-            match outcome:
-                case "done":
-                    yield _repository(push.name, *found)
-                case "no repository":
-                    raise RepositoryUnknown("repository not found")
-                case _:
-                    raise UploadUnknown("another request went on with this upload, or ended it")
+        repository: RepositoryRecord | None = None
+        try:
+            async with begun as row:
+                found = _published(push, row)
+                yield found
+                # From here on an error is one of COMMIT, of which nobody knows what it did.
+                repository = found
+        except DatabaseUnavailable:
+            if repository is None or not await self._is_published(push, repository=repository):
+                raise
+            log.info(
+                "a blob was stored, though its commit was not answered", digest=str(push.digest)
+            )
 
     @override
     async def push_manifest(self, push: ManifestPush) -> RepositoryRecord:
@@ -257,6 +269,23 @@ class PreparedLedger(PushLedger):
             push.name, row["found_repository"], row["found_namespace"], row["found_state"]
         )
 
+    async def _is_published(self, push: BlobPush, *, repository: RepositoryRecord) -> bool:
+        """Say whether the transaction of a push was done, whose connection is lost.
+
+        A session that is still at it holds the lock of the blob until it is done or undone.
+
+        Raises:
+            DatabaseUnavailable: that cannot be known now.
+        """
+
+        async def look(connection: ServerConnection) -> bool:
+            # Two statements: the second one sees what was committed while the first one waited.
+            await connection.fetchval(_WAIT_FOR_BLOB, str(push.digest))
+            values = repository.id, str(push.digest), _plain(push.now)
+            return await connection.fetchval(_IS_PUBLISHED, *values) is not None
+
+        return await self.questions.read(look)
+
     async def _location(self) -> int:
         """Return the id of the location; its row is never removed."""
         if self._location_id is None:
@@ -270,6 +299,18 @@ class PreparedLedger(PushLedger):
             found = await connection.fetchval(_LOCATION, self.location)
         assert found is not None
         return found
+
+
+def _published(push: BlobPush, row: "asyncpg.Record") -> RepositoryRecord:
+    """Return the repository of a blob whose rows were written, or say why they were not."""
+    outcome, *found = row
+    match outcome:
+        case "done":
+            return _repository(push.name, *found)
+        case "no repository":
+            raise RepositoryUnknown("repository not found")
+        case _:
+            raise UploadUnknown("another request went on with this upload, or ended it")
 
 
 def _manifest_values(manifest: Manifest, *, media_type_id: int) -> tuple[object, ...]:
