@@ -115,7 +115,7 @@ def _serve_configured(configuration: Configuration, *, listen: str | None) -> in
         listeners.append(Listener(host=bind, port=HTTPS_PORT, tls=tls))
     if not _is_migrated(configuration, listeners=[*listeners, management]):
         return 0
-    return _run(configuration, listeners=listeners, management=management, workers=_worker_limit())
+    return _run(configuration, listeners=listeners, management=management, workers=worker_limit())
 
 
 def _serve_standalone(data: Path, *, listen: str) -> int:
@@ -354,14 +354,21 @@ def _every_address() -> str:
     return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 -- as containers do
 
 
-def _worker_limit() -> int:
-    """Return the largest of Quay's WORKER_COUNT_* that is given, else one per CPU."""
-    given = [
-        int(value)
-        for name in ("WORKER_COUNT_REGISTRY", "WORKER_COUNT_WEB", "WORKER_COUNT")
-        if (value := environment().get(name, "")).isdigit()
-    ]
-    return max(given) if given else len(os.sched_getaffinity(0))
+def worker_limit() -> int:
+    """Return the largest of Quay's WORKER_COUNT_* that is given, but one per CPU at most.
+
+    HATOBA_CPUS says how many those are where a container is limited: the node has more, and the
+    workers would take turns. `workers_of_pod` of the operator counts the same.
+    """
+    cpus = min([len(os.sched_getaffinity(0)), *_numbers("HATOBA_CPUS")])
+    given = _numbers("WORKER_COUNT_REGISTRY", "WORKER_COUNT_WEB", "WORKER_COUNT")
+    return min(cpus, max(given, default=cpus))
+
+
+def _numbers(*names: str) -> list[int]:
+    """Return the variables that are numbers above 0."""
+    texts = [environment().get(name, "") for name in names]
+    return [int(text) for text in texts if text.isdigit() and int(text)]
 
 
 def _default_data() -> Path:

@@ -243,6 +243,12 @@ def field_variable(name: str, path: str) -> JsonObject:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
+def resource_variable(name: str, resource: str) -> JsonObject:
+    """Return an environment variable that is a bound of the container, in whole units."""
+    origin = {"resource": resource, "divisor": "1"}
+    return {"name": name, "valueFrom": {"resourceFieldRef": origin}}
+
+
 def resources(requests: tuple[str, str], limits: tuple[str, str] | None = None) -> JsonObject:
     """Return requests and limits, each as (cpu, memory)."""
     wanted: JsonObject = {"requests": {"cpu": requests[0], "memory": requests[1]}}

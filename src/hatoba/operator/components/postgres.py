@@ -10,7 +10,7 @@ from hatoba.operator import names, objects
 from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.components.horizontalpodautoscaler import MOST_PODS
-from hatoba.operator.components.quay import WORKER_COUNTS
+from hatoba.operator.components.quay import workers_of_pod
 from hatoba.operator.diagnosis import of_workload
 from hatoba.operator.model import DataMove, Owned, Reason, RegistryPlan, Verdict
 from hatoba.operator.stores import CHECK, COPY
@@ -313,9 +313,8 @@ def connections_of_process(plan: RegistryPlan) -> int:
     All: those of as many pods as there may be. A fifth is left for pods that a rollout adds,
     for the Jobs, and for people.
     """
-    workers = max(int(one["value"]) for one in WORKER_COUNTS)
     duties = 1
-    processes = _most_pods(plan, "quay") * (workers + duties)
+    processes = _most_pods(plan, "quay") * (workers_of_pod(plan) + duties)
     if plan.manages("mirror"):
         processes += _most_pods(plan, "mirror")
     fitting = MOST_CONNECTIONS * 4 // 5 // processes

@@ -5,9 +5,11 @@ It is no entry of `spec.components`; it cannot be unmanaged.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Final
 
+from hatoba.kernel import quantities
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.backup.jobs import restoring
@@ -78,6 +80,11 @@ WORKER_COUNTS: Final = (
     {"name": "WORKER_COUNT_SECSCAN", "value": "2"},
     {"name": "WORKER_COUNT_REGISTRY", "value": "8"},
 )
+_ASKED: Final = ("WORKER_COUNT_REGISTRY", "WORKER_COUNT_WEB", "WORKER_COUNT")
+"""Which of them the registry follows: the largest that is given."""
+_CPUS: Final = "HATOBA_CPUS"
+"""In a limited container a process sees all CPUs of its node; this says how many are its own."""
+APP_CPUS: Final = "2"
 
 
 READINESS_PATH: Final = "/health/instance"
@@ -105,7 +112,11 @@ def _app_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
                 "name": APP,
                 "image": plan.settings.images.quay,
                 "args": ["registry", "serve"],
-                "env": [*registry_variables(mounts), *map(dict, WORKER_COUNTS)],
+                "env": [
+                    *registry_variables(mounts),
+                    *map(dict, WORKER_COUNTS),
+                    objects.resource_variable(_CPUS, "limits.cpu"),
+                ],
                 "ports": [
                     {"containerPort": port, "protocol": "TCP"} for port in (8443, 8080, 8081, 9091)
                 ],
@@ -118,12 +129,26 @@ def _app_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
                 "livenessProbe": _probe(
                     plan, LIVENESS_PATH, timeoutSeconds=10, periodSeconds=15, failureThreshold=10
                 ),
-                "resources": objects.resources(("2", "8Gi"), ("2", "8Gi")),
+                "resources": objects.resources((APP_CPUS, "8Gi"), (APP_CPUS, "8Gi")),
                 "volumeMounts": [*configuration_mounts(), *storage_mounts(plan)],
             }
         ],
         "volumes": [*configuration_volumes(plan, mounts), *storage_volumes(plan)],
     }
+
+
+def workers_of_pod(plan: RegistryPlan) -> int:
+    """Return how many workers a pod of the registry runs at most: as many as it has CPUs.
+
+    `worker_limit` in `cli/registry` counts the same from the variables.
+    """
+    wanted = plan.overridden("quay")
+    given = {one["name"]: str(one.get("value", "")) for one in (*WORKER_COUNTS, *wanted.env)}
+    limit = wanted.resources.get("limits", {}).get("cpu", APP_CPUS)
+    cpus = max(1, math.ceil(quantities.amount(limit)))
+    # What stands elsewhere, in a ConfigMap perhaps, may be any number.
+    texts = [given[name] for name in _ASKED if name in given]
+    return min(cpus, max(1, *(int(text) if text.isdigit() else cpus for text in texts)))
 
 
 def _editor_pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
