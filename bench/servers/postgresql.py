@@ -13,19 +13,18 @@ from typing import Final
 
 from bench.model import BenchmarkFailed
 from bench.servers.side import START_SECONDS, end, free_port
+from hatoba.cluster.catalog.postgresql import SETTINGS as POD_SETTINGS
+from hatoba.operator.components.postgres import MOST_CONNECTIONS, SHARED_BUFFERS
 
-SETTINGS: Final = {
+SETTINGS: Final = POD_SETTINGS | {
     "listen_addresses": "127.0.0.1",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    "max_connections": "100",
-    "shared_buffers": "32MB",
-    "max_wal_size": "256MB",
-    "min_wal_size": "32MB",
-    "jit": "off",
-    "autovacuum_max_workers": "2",
+    "max_connections": str(MOST_CONNECTIONS),
+    "shared_buffers": SHARED_BUFFERS,
 }
+"""As operator and catalog start a database; what makes it durable is named once more."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ def running_postgresql(directory: Path) -> Iterator[Postgresql]:
     flags = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     with log.open("wb") as output:
         process: subprocess.Popen[bytes] = subprocess.Popen(
-            [program("postgres"), "-D", data, "-p", str(port), "-k", str(directory), *flags],
+            [program("postgres"), "-D", data, "-p", str(port), *flags],
             stdout=output,
             stderr=output,
             cwd=directory,

@@ -30,7 +30,7 @@ from hatoba.kernel.ids import random_text, same_secret
 DATA: Final = "var/lib/pgsql/data"
 PORT: Final = 5432
 _FINGERPRINT: Final = "hatoba.passwords"
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
     "max_wal_size": "256MB",
@@ -206,7 +206,7 @@ def forget_dead_server(data: Path) -> None:
 
 def server_arguments(contract: Contract, *, data: Path, address: str) -> list[str]:
     """Return the arguments of the server."""
-    settings = _SETTINGS | {
+    settings = SETTINGS | {
         "listen_addresses": address,
         "port": contract.port,
         "max_connections": contract.max_connections,

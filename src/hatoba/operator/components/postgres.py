@@ -29,6 +29,7 @@ makes its databases with a server that only listens on a socket. There is no liv
 probe on purpose: either would kill a recovery that takes long, and begin it anew."""
 
 
+SHARED_BUFFERS: Final = "256MB"
 MOST_CONNECTIONS: Final = 2000
 _PODS: Final = 2
 """Of the registry, and of its mirror, where nobody says otherwise."""
@@ -212,7 +213,7 @@ def database_pod(
                     objects.secret_variable(
                         "POSTGRESQL_PASSWORD", secret=credentials, key="database-password"
                     ),
-                    {"name": "POSTGRESQL_SHARED_BUFFERS", "value": "256MB"},
+                    {"name": "POSTGRESQL_SHARED_BUFFERS", "value": SHARED_BUFFERS},
                     {"name": "POSTGRESQL_MAX_CONNECTIONS", "value": str(connections)},
                     objects.field_variable(ADDRESS_VARIABLE, "status.podIP"),
                 ],
