@@ -41,9 +41,10 @@ class Holdings:
             row = await store_blobs.find_blob(
                 connection, name=name, digest=digest, now=self.shelf.clock.now()
             )
-            if row is None and await store.find_repository(connection, name) is None:
-                raise RepositoryUnknown("repository not found")
         if row is None:
+            # A push asks so for each new layer.
+            if await self.shelf.ledger.find_repository(name) is None:
+                raise RepositoryUnknown("repository not found")
             raise BlobUnknown("blob unknown to registry")
         record = BlobRecord(
             repository=RepositoryRecord(
