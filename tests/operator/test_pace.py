@@ -86,6 +86,7 @@ async def test_keys_are_taken_in_the_order_in_which_they_came():
     queue = WorkQueue()
     queue.suspect(BROKEN[0])
     for key in (SOUND[0], BROKEN[0], SOUND[1]):
+        queue.has_begun(key)
         queue.add(key)
     assert [await queue.get() for _ in range(3)] == [SOUND[0], BROKEN[0], SOUND[1]]
 

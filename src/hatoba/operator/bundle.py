@@ -8,7 +8,7 @@ from typing import Final
 
 from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.kernel.json import JsonObject
-from hatoba.operator.model import Reason, RolloutBlocked
+from hatoba.operator.model import InputRefused, Reason
 from hatoba.operator.observation import Observation
 
 CONFIG_KEY: Final = "config.yaml"
@@ -47,7 +47,7 @@ def read_bundle(observation: Observation) -> Bundle:
     """
     if observation.bundle is None:
         name, namespace = observation.bundle_name, observation.registry["metadata"]["namespace"]
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"unable to retrieve referenced `configBundleSecret`: {name}, "
             f"error: {observation.bundle_error.rstrip('.')}",
@@ -61,7 +61,7 @@ def read_bundle(observation: Observation) -> Bundle:
         }
         config = parse_yaml(files.pop(CONFIG_KEY, b""))
     except (ConfigurationInvalid, binascii.Error) as error:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"could not check for build manager support: {str(error).rstrip('.')}",
             step=f"correct the key config.yaml of Secret {observation.bundle_name}",
@@ -122,7 +122,7 @@ def _check_types(config: JsonObject, *, name: str) -> None:
         ("EXTERNAL_TLS_TERMINATION", bool, "bool"),
     ):
         if key in config and not isinstance(config[key], wanted):
-            raise RolloutBlocked(
+            raise InputRefused(
                 Reason.CONFIG_INVALID,
                 f"{key} must be of type {word}",
                 step=f"correct it in config.yaml of Secret {name}",

@@ -13,7 +13,7 @@ from hatoba.operator.components.clair import (
     scanner_settings,
 )
 from hatoba.operator.landscape import Capabilities, Exposure, Way
-from hatoba.operator.model import Component, Reason, RolloutBlocked
+from hatoba.operator.model import Component, InputRefused, Reason, RolloutBlocked
 from hatoba.operator.overrides import OverrideInvalid, Overrides
 
 _OTHER_WAYS: Final = (
@@ -49,7 +49,7 @@ def filled_components(
     """
     for entry in listed:
         if entry.kind not in names.COMPONENT_ORDER + names.LATER_KINDS:
-            raise RolloutBlocked(
+            raise InputRefused(
                 Reason.CONFIG_INVALID,
                 f"unknown component kind `{entry.kind}` in spec.components",
                 step=f"write one of {', '.join(names.COMPONENT_ORDER + names.LATER_KINDS)}",
@@ -103,7 +103,7 @@ def check_components(
             continue
         configured = contains_configuration(entry.kind, bundle.config, files)
         if entry.managed and configured and entry.kind not in names.OVERRIDABLE_KINDS:
-            raise RolloutBlocked(
+            raise InputRefused(
                 Reason.CONFIG_INVALID,
                 f"{entry.kind} component marked as managed, but `configBundleSecret` contains "
                 "required fields",
@@ -111,7 +111,7 @@ def check_components(
             )
         if entry.managed or configured or not _required(entry.kind, exposure):
             continue
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"required component `{entry.kind}` marked as unmanaged, but `configBundleSecret` is "
             "missing necessary fields",
@@ -146,7 +146,7 @@ def _check_scanner_database(components: tuple[Component, ...], bundle: Bundle) -
     try:
         given = scanner_database_given(scanner_settings(bundle.files))
     except ConfigurationInvalid as error:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"unable to parse {SCANNER_FILE}: {error.message.rstrip('.')}",
             step=f"correct the key {SCANNER_FILE} of Secret {bundle.name}",
@@ -162,7 +162,7 @@ def _check_scanner_database(components: tuple[Component, ...], bundle: Bundle) -
         what, other = (
             ("take connstring out of", "false") if own else ("put connstring into", "true")
         )
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             fact,
             step=f"{what} {SCANNER_FILE} of Secret {bundle.name}, or set `managed: {other}` for "
@@ -188,7 +188,7 @@ def read_overrides(components: tuple[Component, ...]) -> dict[str, Overrides]:
             if entry.overrides
         }
     except OverrideInvalid as error:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.OVERRIDE_INVALID, f"invalid overrides: {error.fact}", step=error.step
         ) from error
 

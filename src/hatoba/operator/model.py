@@ -343,6 +343,14 @@ class RolloutBlocked(HatobaError):
         super().__init__(f"{fact}: {step}")
 
 
+class InputRefused(RolloutBlocked):
+    """What was asked for is wrong in itself: only a change of what is watched makes it right.
+
+    The registry, its bundle, and what carries its label are watched, so that nobody has to look
+    often. Rights, quotas, webhooks and other servers are not: for them it is `RolloutBlocked`.
+    """
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Verdict:
     """Whether a component works, as a Component*Ready condition says it."""

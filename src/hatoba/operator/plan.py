@@ -29,6 +29,7 @@ from hatoba.operator.model import (
     DATA_STORE,
     CertificatePair,
     Component,
+    InputRefused,
     OperatorSettings,
     Owned,
     Reason,
@@ -248,7 +249,7 @@ def _readable_overrides(observation: Observation) -> Mapping[str, Overrides]:
 def _is_retained(metadata: JsonObject) -> bool:
     given = (metadata.get("annotations") or {}).get(names.RECLAIM_ANNOTATION, RECLAIMS[0])
     if given not in RECLAIMS:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"the annotation {names.RECLAIM_ANNOTATION} cannot be followed, `{given}` says not "
             "what becomes of the data",
@@ -270,7 +271,7 @@ def _refuse_downgrade(observation: Observation, *, settings: OperatorSettings) -
         # Whoever numbers in another way is trusted to go forward.
         return
     if is_later:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.DOWNGRADE_REFUSED,
             f"the registry is at version {current}, this operator brings {settings.quay_version}",
             step=f"run an operator of version {current} or later, or restore a backup of "
@@ -305,7 +306,7 @@ def _access_mode(metadata: JsonObject) -> str:
     if given is None:
         return ACCESS_MODES[0]
     if given not in ACCESS_MODES:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.OBJECT_STORAGE_DEPENDENCY,
             f"the annotation {names.ACCESS_MODE_ANNOTATION} cannot be followed, `{given}` is no "
             "access mode for blobs",
@@ -339,14 +340,14 @@ def check_plan(plan: RegistryPlan) -> None:
         RolloutBlocked: the pods would refuse this configuration, or clients the certificate.
     """
     if len(plan.name) > names.MAXIMUM_NAME_LENGTH:
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"the name {plan.name} is longer than {names.MAXIMUM_NAME_LENGTH} characters",
             step="create the QuayRegistry under a shorter name",
         )
     if findings := validate_mapping(merged_configuration(plan)):
         text = "; ".join(str(finding) for finding in findings)
-        raise RolloutBlocked(
+        raise InputRefused(
             Reason.CONFIG_INVALID,
             f"`configBundleSecret` is not valid: {text}",
             step=f"correct config.yaml of Secret {plan.bundle_name}",
@@ -357,7 +358,7 @@ def check_plan(plan: RegistryPlan) -> None:
                 plan.files["ssl.cert"], key=plan.files["ssl.key"], host=host
             )
             if fault:
-                raise RolloutBlocked(
+                raise InputRefused(
                     Reason.CREATION_FAILED,
                     "could not inflate QuayRegistry into Kubernetes objects: provided "
                     f"certificate/key pair not valid for host '{host}': {fault}",

@@ -173,7 +173,10 @@ class Operator:
 
     def _registry_changed(self, obj: JsonObject) -> None:
         metadata = obj["metadata"]
-        self.queue.add((metadata["namespace"], metadata["name"]))
+        key = (metadata["namespace"], metadata["name"])
+        if (obj.get("status") or {}).get("conditions"):
+            self.queue.has_begun(key)
+        self.queue.add(key)
         self.custody.registry_changed(obj)
 
     def _cluster_changed(self) -> None:

@@ -30,6 +30,7 @@ from hatoba.operator.keeping import Keeper
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import Way
 from hatoba.operator.model import (
+    InputRefused,
     OperatorSettings,
     Owned,
     Reason,
@@ -50,6 +51,10 @@ from hatoba.operator.runtime.references import References
 log = structlog.get_logger()
 
 BLOCKED_RETRY_SECONDS: Final = 5.0
+"""What blocks a registry may pass without a change that is watched: a permission, a quota, a
+server of somebody else."""
+BLOCKED_LONGEST_SECONDS: Final = RESYNC_SECONDS
+"""A registry that only a watched change can help is looked at ever more rarely, up to this."""
 UNWELL_RETRY_SECONDS: Final = 10.0
 """Events explain a trouble and are not watched: they are read again after so long."""
 ADMISSION_RETRY_SECONDS: Final = 2.0
@@ -102,8 +107,13 @@ class Reconciler:
                 reason=blocked.reason,
                 message=blocked.message,
             )
-            await self._report_blocked(registry, blocked)
-            return Outcome(again_after_seconds=BLOCKED_RETRY_SECONDS)
+            is_well = await self._report_blocked(registry, blocked)
+            return Outcome(
+                again_after_seconds=BLOCKED_RETRY_SECONDS,
+                longest_seconds=BLOCKED_LONGEST_SECONDS
+                if isinstance(blocked, InputRefused) and is_well
+                else None,
+            )
         except NamespaceEnding as ending:
             # It will not get better: the queue asks ever more rarely.
             await self._report_blocked(registry, blocked_by(ending))
@@ -244,8 +254,11 @@ class Reconciler:
             editor_secret=editor_secret,
         )
 
-    async def _report_blocked(self, registry: JsonObject, blocked: RolloutBlocked) -> None:
-        """Say what is wrong; about pods that run since before, say how they are."""
+    async def _report_blocked(self, registry: JsonObject, blocked: RolloutBlocked) -> bool:
+        """Say what is wrong; about pods that run since before, say how they are.
+
+        Return False when these are not well: why is told by events, which are not watched.
+        """
         running = (registry.get("status") or {}).get("currentVersion") is not None
         verdicts, unhealthy = {}, {}
         if running:
@@ -269,6 +282,7 @@ class Reconciler:
                 unhealthy=unhealthy,
             ),
         )
+        return all(verdict.ready for verdict in verdicts.values())
 
 
 def _forbidden(message: str) -> RolloutBlocked:

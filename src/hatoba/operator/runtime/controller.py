@@ -54,6 +54,9 @@ class Outcome:
 
     again_after_seconds: float | None = RESYNC_SECONDS
     """None: only when something changes."""
+    longest_seconds: float | None = None
+    """Each further time that nothing has changed since, twice as late, up to this; None: always
+    after the same time."""
 
 
 class Controller:
@@ -151,5 +154,13 @@ class Controller:
             self._queue.suspect(key)
         else:
             self._queue.trust(key)
-        if outcome.again_after_seconds is not None:
+        if outcome.again_after_seconds is None:
+            self._queue.leave(key)
+        elif outcome.longest_seconds is None:
             self._queue.add_after(key, outcome.again_after_seconds)
+        else:
+            self._queue.look_again(
+                key,
+                first_seconds=outcome.again_after_seconds,
+                longest_seconds=outcome.longest_seconds,
+            )

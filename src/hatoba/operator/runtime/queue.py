@@ -2,8 +2,9 @@
 
 A key that is added while it is worked on is handed out again afterwards, so that no change is
 lost and none is worked on twice at once. Keys that fail or take long are suspects: only some of
-the workers take them, so that however many there are, the others never wait behind them. Not safe
-across threads; one event loop owns it.
+the workers take them, so that however many there are, the others never wait behind them. What
+has begun is finished before more is begun (`WorkQueue`). Not safe across threads; one event loop
+owns it.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 FIRST_DELAY_SECONDS: Final = 0.1
 LONGEST_DELAY_SECONDS: Final = 60.0
 SUSPECTS_AT_ONCE: Final = 4
+LONGEST_RUN: Final = 16
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -28,15 +30,29 @@ class QueueSettings:
     longest_delay_seconds: float = LONGEST_DELAY_SECONDS
     suspects_at_once: int = SUSPECTS_AT_ONCE
     """How many keys that failed or took long may be worked on at the same time."""
+    longest_run: int = LONGEST_RUN
+    """So many keys that have begun go before the newcomer that waits longest, and no more."""
 
 
 class WorkQueue(Generic[KeyT]):
-    """Keys to be worked on."""
+    """Keys to be worked on.
+
+    Which is next: a key that has begun, that is one which was handed out before or of which
+    `has_begun` was said, goes before a newcomer; of several, the one that waits longest. Hundreds
+    that are new at once are thus brought to their end one after the other, instead of advancing in
+    step with none being done, and an edit of what is done already waits for those alone that are
+    on their way. No newcomer starves: when `longest_run` keys that had begun were handed out in a
+    row while one waited, the longest waiting newcomer is next.
+    """
 
     def __init__(self, settings: QueueSettings | None = None) -> None:
         self._settings = settings or QueueSettings()
+        self._newcomers: deque[tuple[int, KeyT]] = deque()
         self._trusted: deque[tuple[int, KeyT]] = deque()
         self._suspected: deque[tuple[int, KeyT]] = deque()
+        self._begun: set[KeyT] = set()
+        self._run = 0
+        """How many keys went before a newcomer that waits."""
         self._count = 0
         self._news = asyncio.Event()
         self._waiting: set[KeyT] = set()
@@ -47,27 +63,49 @@ class WorkQueue(Generic[KeyT]):
         self._suspects: set[KeyT] = set()
         self._slots: set[KeyT] = set()
         """Suspects that are being worked on."""
+        self._lookings: dict[KeyT, int] = {}
+        """How often a key was looked at in vain since something about it changed."""
 
     def add(self, key: KeyT) -> None:
-        """Have a key worked on as soon as possible."""
+        """Have a key worked on as soon as possible: something about it changed."""
+        self._lookings.pop(key, None)
+        self._enqueue(key)
+
+    def _enqueue(self, key: KeyT) -> None:
         self._cancel_timer(key)
         if key in self._active:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
             self._count += 1
-            lane = self._suspected if key in self._suspects else self._trusted
-            lane.append((self._count, key))
+            self._lane(key).append((self._count, key))
             self._news.set()
+
+    def _lane(self, key: KeyT) -> deque[tuple[int, KeyT]]:
+        if key in self._suspects:
+            return self._suspected
+        return self._trusted if key in self._begun else self._newcomers
 
     def add_after(self, key: KeyT, delay_seconds: float) -> None:
         """Have a key worked on later; an earlier appointment stands."""
+        self._lookings.pop(key, None)
+        self._appoint(key, delay_seconds)
+
+    def look_again(self, key: KeyT, *, first_seconds: float, longest_seconds: float) -> float:
+        """Have a key worked on later, each time twice as late until it is added; return when."""
+        lookings = self._lookings.get(key, 0)
+        self._lookings[key] = lookings + 1
+        delay: float = min(first_seconds * 2.0 ** min(lookings, 16), longest_seconds)
+        self._appoint(key, delay)
+        return delay
+
+    def _appoint(self, key: KeyT, delay_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         if timer is not None and timer.when() <= loop.time() + delay_seconds:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_later(delay_seconds, self.add, key)
+        self._timers[key] = loop.call_later(delay_seconds, self._enqueue, key)
 
     def retry(self, key: KeyT, *, at_least_seconds: float = 0.0) -> float:
         """Have a failed key worked on after a delay that doubles each time; return the delay."""
@@ -77,7 +115,7 @@ class WorkQueue(Generic[KeyT]):
         delay: float = min(first * 2.0 ** min(failures, 16), longest)
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 -- spreads retries, guards nothing
         delay = max(delay, at_least_seconds)
-        self.add_after(key, delay)
+        self._appoint(key, delay)
         return delay
 
     def forget(self, key: KeyT) -> None:
@@ -92,6 +130,14 @@ class WorkQueue(Generic[KeyT]):
         """Let a key be worked on by any worker again."""
         self._suspects.discard(key)
 
+    def has_begun(self, key: KeyT) -> None:
+        """Note that work on a key was begun earlier, by whoever did it then."""
+        self._begun.add(key)
+
+    def leave(self, key: KeyT) -> None:
+        """Note that nothing is left to be done about a key: it comes back as a newcomer."""
+        self._begun.discard(key)
+
     async def get(self) -> KeyT:
         """Wait for a key; the caller says `done` when it has finished with it."""
         while (key := self._next()) is None:
@@ -99,6 +145,7 @@ class WorkQueue(Generic[KeyT]):
             await self._news.wait()
         self._waiting.discard(key)
         self._active.add(key)
+        self._begun.add(key)
         return key
 
     def done(self, key: KeyT) -> None:
@@ -123,14 +170,20 @@ class WorkQueue(Generic[KeyT]):
         return len(self._waiting)
 
     def _next(self) -> KeyT | None:
-        """Take the key that waits longest and may be worked on now."""
+        """Take the key whose turn it is, of those that may be worked on now."""
         room = len(self._slots) < self._settings.suspects_at_once
-        suspected = self._suspected if room else deque[tuple[int, KeyT]]()
-        if suspected and (not self._trusted or suspected[0] < self._trusted[0]):
-            _, key = suspected.popleft()
+        lanes = [lane for lane in (self._trusted, self._suspected if room else None) if lane]
+        if self._newcomers and (not lanes or self._run >= self._settings.longest_run):
+            self._run = 0
+            return self._newcomers.popleft()[1]
+        if not lanes:
+            return None
+        self._run = self._run + 1 if self._newcomers else 0
+        lane = min(lanes, key=lambda waiting: waiting[0][0])
+        _, key = lane.popleft()
+        if lane is self._suspected:
             self._slots.add(key)
-            return key
-        return self._trusted.popleft()[1] if self._trusted else None
+        return key
 
     def _cancel_timer(self, key: KeyT) -> None:
         timer = self._timers.pop(key, None)
