@@ -9,6 +9,7 @@ import contextlib
 import json
 import select
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ import yaml
 
 from bench.load.cluster import BROKEN, TOKEN
 from bench.model import BenchmarkFailed, Finding
-from bench.plan import MIB
+from bench.plan import MIB, Plan
 from bench.processes import cpu_seconds, memory
 from bench.rows import Context, Trial
 from bench.sampling import Reading, watched
@@ -34,6 +35,8 @@ FIRST_SECONDS: Final = 120.0
 SECONDS_EACH: Final = 5.0
 """A run is given up after so long, and so much more for each registry."""
 START_SECONDS: Final = 60.0
+ONE_BY_ONE: Final = 5
+"""So many registries are created one after the other, with and without the broken ones."""
 REQUESTS: Final = "hatoba_operator_api_requests_total{"
 WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -57,50 +60,97 @@ class ManyRegistries:
             _cluster(plan.registries, plan.namespaces) as cluster,
             _operator(directory, cluster.address) as operator,
         ):
-            roots = (operator.pid,)
-            api_before, before = cpu_seconds((cluster.process.pid,)), cpu_seconds(roots)
-            asked = operator.requests()
-            started = time.monotonic()
-            _, readings = watched(roots, cluster.run)
-            api_rss = memory((cluster.process.pid,)).rss_bytes / MIB
-            seconds = time.monotonic() - started
-            used = cpu_seconds(roots) - before
-            api_used = cpu_seconds((cluster.process.pid,)) - api_before
-            done = operator.requests()
-            time.sleep(plan.idle_seconds)
-            settled, settled_at = operator.requests(), cpu_seconds(roots)
-            time.sleep(plan.idle_seconds)
-            idle, idle_used = operator.requests(), cpu_seconds(roots) - settled_at
-        count = plan.registries
-        made = {method: done.get(method, 0) - asked.get(method, 0) for method in done}
-        writes = sum(made.get(method, 0) for method in WRITES)
-        later = sum(idle.get(m, 0) - settled.get(m, 0) for m in WRITES)
-        return [
-            Finding(
-                label="load",
-                text=f"{count} QuayRegistries in {plan.namespaces} namespaces at once, beside"
-                f" {BROKEN} that are blocked",
-            ),
-            Finding(
-                label="until all are Available",
-                text=f"{seconds:.1f} s, {count / seconds:.2f} registries/s",
-            ),
-            Finding(
-                label="requests to the API",
-                text=f"{sum(made.values()) / count:.0f} for each registry, {writes / count:.0f} of"
-                f" them writes; {sum(made.values()) / seconds:.0f}/s",
-            ),
-            Finding(
-                label="CPU time",
-                text=f"operator {used:.1f} s ({1000 * used / count:.0f} ms for each registry),"
-                f" API with the cluster's other parts {api_used:.1f} s",
-            ),
-            _memory(readings, api_rss=api_rss),
-            Finding(
-                label=f"{plan.idle_seconds:g} s afterwards",
-                text=f"{later} writes, CPU {100 * idle_used / plan.idle_seconds:.1f} % of one core",
-            ),
-        ]
+            load = _converging(cluster, operator, plan=plan)
+            beside = _calm(cluster, operator, plan=plan)
+            cluster.do("mend")
+            without = _calm(cluster, operator, plan=plan)
+        return [*load, *_calm_findings(beside, without, plan=plan)]
+
+
+def _converging(cluster: "_Cluster", operator: "_Operator", *, plan: Plan) -> list[Finding]:
+    """Have all registries created at once; say what it took until they were available."""
+    roots, api_roots = (operator.pid,), (cluster.process.pid,)
+    said: dict[str, float] = {}
+    api_before, before = cpu_seconds(api_roots), cpu_seconds(roots)
+    asked = operator.requests()
+    started = time.monotonic()
+    _, readings = watched(roots, lambda: said.update(cluster.do("all")))
+    seconds = time.monotonic() - started
+    used = cpu_seconds(roots) - before
+    api_used = cpu_seconds(api_roots) - api_before
+    done = operator.requests()
+    count = plan.registries
+    made = {method: done.get(method, 0) - asked.get(method, 0) for method in done}
+    writes = sum(made.get(method, 0) for method in WRITES)
+    return [
+        Finding(
+            label="load",
+            text=f"{count} QuayRegistries in {plan.namespaces} namespaces at once, beside"
+            f" {BROKEN} that are blocked",
+        ),
+        Finding(
+            label="until all are Available",
+            text=f"{seconds:.1f} s, {count / seconds:.2f} registries/s; the first after"
+            f" {said['first_seconds']:.1f} s, half of them after {said['half_seconds']:.1f} s",
+        ),
+        Finding(
+            label="requests to the API",
+            text=f"{sum(made.values()) / count:.0f} for each registry, {writes / count:.0f} of"
+            f" them writes; {sum(made.values()) / seconds:.0f}/s",
+        ),
+        Finding(
+            label="CPU time",
+            text=f"operator {used:.1f} s ({1000 * used / count:.0f} ms for each registry),"
+            f" API with the cluster's other parts {api_used:.1f} s"
+            f" ({1000 * api_used / count:.0f} ms)",
+        ),
+        _memory(readings, api_rss=memory(api_roots).rss_bytes / MIB),
+    ]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Calm:
+    """The operator when all it can do is done."""
+
+    one_more_seconds: float
+    """Until one more registry was available, in the median."""
+    writes: int
+    cpu_seconds: float
+
+
+def _calm(cluster: "_Cluster", operator: "_Operator", *, plan: Plan) -> _Calm:
+    """Time registries that come one by one; then watch the operator while nothing is asked."""
+    times = []
+    for _ in range(ONE_BY_ONE):
+        started = time.monotonic()
+        cluster.do("one")
+        times.append(time.monotonic() - started)
+    time.sleep(plan.idle_seconds)
+    settled, used = operator.requests(), cpu_seconds((operator.pid,))
+    time.sleep(plan.idle_seconds)
+    later = operator.requests()
+    return _Calm(
+        one_more_seconds=statistics.median(times),
+        writes=sum(later.get(method, 0) - settled.get(method, 0) for method in WRITES),
+        cpu_seconds=cpu_seconds((operator.pid,)) - used,
+    )
+
+
+def _calm_findings(beside: _Calm, without: _Calm, *, plan: Plan) -> list[Finding]:
+    share = 100 / plan.idle_seconds
+    return [
+        Finding(
+            label="one more, until Available",
+            text=f"{beside.one_more_seconds:.2f} s beside the {BROKEN} that are blocked,"
+            f" {without.one_more_seconds:.2f} s without them (median of {ONE_BY_ONE})",
+        ),
+        Finding(
+            label=f"{plan.idle_seconds:g} s afterwards",
+            text=f"{beside.writes} writes and CPU {share * beside.cpu_seconds:.1f} % of one core"
+            f" beside the blocked; without them {without.writes} writes,"
+            f" CPU {share * without.cpu_seconds:.1f} %",
+        ),
+    ]
 
 
 def _memory(readings: Sequence[Reading], *, api_rss: float) -> Finding:
@@ -117,12 +167,13 @@ class _Cluster:
     address: str
     limit_seconds: float
 
-    def run(self) -> None:
-        """Have the registries created and wait until all are available."""
+    def do(self, command: str) -> dict[str, float]:
+        """Have something done and wait for that; return the figures that are told of it."""
         assert self.process.stdin is not None
-        self.process.stdin.write(b"go\n")
+        self.process.stdin.write(f"{command}\n".encode())
         self.process.stdin.flush()
-        _line(self.process, seconds=self.limit_seconds)
+        said = json.loads(_line(self.process, seconds=self.limit_seconds))
+        return {key: value for key, value in said.items() if isinstance(value, float)}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """A cluster for the operator to work in: `python -m bench.load.cluster REGISTRIES NAMESPACES`.
 
 It serves the embedded cluster's API without a kubelet, and plays the cluster's other parts: what
-is asked for exists at once. It prints its address, waits for a line on its input, creates the
-registries, and prints a line when all are available. A process of its own, so that its CPU time
-is not the operator's.
+is asked for exists at once. It prints its address, and then does what each line of its input says,
+and prints a line when that is done: `all` creates the registries and waits until they are
+available, `one` does so with one more, `mend` takes the broken ones away. A process of its own, so
+that its CPU time is not the operator's.
 """
 
 import asyncio
@@ -72,9 +73,9 @@ class Play:
     """Lets objects become what they ask for, as soon as they change."""
 
     objects: LocalObjects
-    wanted: int
-    available: set[tuple[str, str]] = field(default_factory=set)
-    all_available: asyncio.Event = field(default_factory=asyncio.Event)
+    available: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Which registries are, and since when by the loop's clock."""
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def follow(
         self, resource: ResourceName, become: Callable[[JsonObject], JsonObject | None]
@@ -102,9 +103,15 @@ class Play:
             metadata = event.object["metadata"]
             for condition in status.get("conditions") or []:
                 if (condition["type"], condition["status"]) == ("Available", "True"):
-                    self.available.add((metadata["namespace"], metadata["name"]))
-            if len(self.available) >= self.wanted:
-                self.all_available.set()
+                    key = (metadata["namespace"], metadata["name"])
+                    self.available.setdefault(key, asyncio.get_running_loop().time())
+            async with self.news:
+                self.news.notify_all()
+
+    async def until(self, wanted: int) -> None:
+        """Wait until so many registries are available."""
+        async with self.news:
+            await self.news.wait_for(lambda: len(self.available) >= wanted)
 
 
 def deployed(obj: JsonObject) -> JsonObject | None:
@@ -173,6 +180,46 @@ async def _create_registry(
     await objects.create(REGISTRIES, obj | ({"spec": spec} if spec else {}), manager=MANAGER)
 
 
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What the parent asks for, one after the other."""
+
+    play: Play
+    registries: int
+    namespaces: int
+    more: int = 0
+
+    async def tell(self, command: str) -> JsonObject:
+        """Do what a line says; return what is said about it."""
+        match command:
+            case "all":
+                return await self._all()
+            case "one":
+                self.more += 1
+                await _create_registry(self.play.objects, f"more-{self.more}", 0)
+                await self.play.until(self.registries + self.more)
+            case "mend":
+                for number in range(BROKEN):
+                    team = f"team-{number % self.namespaces}"
+                    await self.play.objects.delete(REGISTRIES, f"broken-{number}", team)
+            case _:
+                raise Unsupported(f"nothing is known of {command}")
+        return {"done": command}
+
+    async def _all(self) -> JsonObject:
+        began = asyncio.get_running_loop().time()
+        objects = self.play.objects
+        for number in range(BROKEN):
+            spec: JsonObject = {"configBundleSecret": "absent"}
+            await _create_registry(objects, f"broken-{number}", number % self.namespaces, spec=spec)
+        for number in range(self.registries):
+            name = f"registry-{number // self.namespaces}"
+            await _create_registry(objects, name, number % self.namespaces)
+        await self.play.until(self.registries)
+        times = sorted(at - began for at in self.play.available.values())
+        return {"first_seconds": times[0], "half_seconds": times[len(times) // 2]}
+
+
 async def run(registries: int, namespaces: int) -> None:
     """Serve until the input ends."""
     # What is printed is for the parent: logs go elsewhere.
@@ -181,20 +228,14 @@ async def run(registries: int, namespaces: int) -> None:
     objects = LocalObjects(api)
     await _prepared(api, objects, namespaces)
     server = await serve(api, node=NoMachine(), tls=None)
-    play = Play(objects=objects, wanted=registries)
+    play = Play(objects=objects)
     kinds = ((DEPLOYMENTS, deployed), (CLAIMS, bound), (JOBS, complete), (ROUTES, admitted))
     tasks = [asyncio.create_task(play.follow(kind, become)) for kind, become in kinds]
     tasks.append(asyncio.create_task(play.count()))
+    story = Story(play=play, registries=registries, namespaces=namespaces)
     print(json.dumps({"address": server.address}), flush=True)  # noqa: T201 -- the parent reads it
-    if await asyncio.to_thread(sys.stdin.readline):
-        for number in range(BROKEN):
-            spec: JsonObject = {"configBundleSecret": "absent"}
-            await _create_registry(objects, f"broken-{number}", number % namespaces, spec=spec)
-        for number in range(registries):
-            await _create_registry(objects, f"registry-{number // namespaces}", number % namespaces)
-        await play.all_available.wait()
-        print(json.dumps({"available": len(play.available)}), flush=True)  # noqa: T201
-        await asyncio.to_thread(sys.stdin.readline)
+    while command := (await asyncio.to_thread(sys.stdin.readline)).strip():
+        print(json.dumps(await story.tell(command)), flush=True)  # noqa: T201 -- as above
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
