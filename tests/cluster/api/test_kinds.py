@@ -102,6 +102,8 @@ async def test_services_have_addresses_of_their_own_for_life(objects):
         await objects.update(
             SERVICES, {**one, "spec": {**one["spec"], "clusterIP": "127.96.0.9"}}, **ME
         )
+    await objects.delete(SERVICES, "a", "default")
+    assert await objects.create(SERVICES, taken, **ME)
     headless = await objects.create(SERVICES, named("h", spec={"clusterIP": "None"}), **ME)
     assert headless["spec"]["clusterIPs"] == ["None"]
 

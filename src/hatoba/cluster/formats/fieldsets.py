@@ -16,11 +16,13 @@ Path: TypeAlias = tuple[str, ...]
 PathSet: TypeAlias = frozenset[Path]
 EMPTY: Final[PathSet] = frozenset()
 _SELF: Final = "."
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+"""Made once: `json.dumps` makes one for each call that asks for another form than its own."""
 
 
 def compact(value: JsonValue) -> str:
     """Return JSON without spaces, keys sorted."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return _COMPACT.encode(value)
 
 
 def member_step(name: str) -> str:

@@ -9,7 +9,7 @@ is written down twice. Views are cheap: they resolve references when asked for.
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Final
 
@@ -32,9 +32,10 @@ class UnknownSchema(NotFound):
 
 
 class Schema:
-    """One node of a schema: what may stand at one place of an object."""
+    """One node of a schema: what may stand at one place of an object.
 
-    __slots__ = ("_children", "_definitions", "_is_builtin", "_raw")
+    Every write asks the same nodes for the same things: what they say is computed once.
+    """
 
     def __init__(
         self,
@@ -47,13 +48,15 @@ class Schema:
         self._is_builtin = is_builtin or isinstance(raw.get("$ref"), str)
         self._raw = self._resolved(raw)
         self._children: dict[str, Schema] = {}
+        self._members: dict[str, Schema] = {}
+        """The declared members, as far as they were asked for."""
 
     @property
     def raw(self) -> JsonObject:
         """The node with its reference resolved; siblings of the reference win."""
         return self._raw
 
-    @property
+    @cached_property
     def type(self) -> str:
         """`object`, `array`, `string`, `integer`, `number`, `boolean`, or "" for any."""
         found: str = self._raw.get("type") or ""
@@ -65,28 +68,28 @@ class Schema:
         found: str = self._raw.get("format") or ""
         return found
 
-    @property
+    @cached_property
     def properties(self) -> JsonObject:
         """The declared members of an object, unresolved."""
         found: JsonObject = self._raw.get("properties") or {}
         return found
 
-    @property
+    @cached_property
     def is_untyped(self) -> bool:
         """Whether nothing is said about what stands here."""
         return not (self.properties or self.type == "array" or self._additional or self.is_scalar)
 
-    @property
+    @cached_property
     def is_scalar(self) -> bool:
         """Whether no object or list can stand here."""
         return self.type in {"string", "integer", "number", "boolean"} or self.is_int_or_string
 
-    @property
+    @cached_property
     def preserves_unknown(self) -> bool:
         """Whether members that are not declared are kept."""
         return bool(self._raw.get("x-kubernetes-preserve-unknown-fields"))
 
-    @property
+    @cached_property
     def is_int_or_string(self) -> bool:
         """Whether both a number and a string are fine."""
         return bool(
@@ -100,7 +103,7 @@ class Schema:
         """Whether an object here belongs as a whole to one manager."""
         return self._raw.get("x-kubernetes-map-type") == "atomic"
 
-    @property
+    @cached_property
     def list_type(self) -> str:
         """`atomic`, `set` or `map`; what is not said is atomic."""
         found: str = self._raw.get("x-kubernetes-list-type") or "atomic"
@@ -137,8 +140,12 @@ class Schema:
 
     def member(self, name: str) -> "Schema | None":
         """Return the schema of a member; None when such a member is not known here."""
+        found = self._members.get(name)
+        if found is not None:
+            return found
         if name in self.properties:
-            return self._child(f".{name}", self.properties[name])
+            found = self._members[name] = self._child(f".{name}", self.properties[name])
+            return found
         if self.is_untyped or self.preserves_unknown:
             return self.additional or UNTYPED
         return self.additional
@@ -167,7 +174,7 @@ class Schema:
             found = below
         return found
 
-    @property
+    @cached_property
     def _additional(self) -> JsonObject | None:
         found = self._raw.get("additionalProperties")
         if found is True:

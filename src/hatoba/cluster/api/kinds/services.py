@@ -11,7 +11,7 @@ from hatoba.cluster.api.kinds.printing import go_strings
 from hatoba.cluster.api.metadata import invalid, required, unsupported
 from hatoba.cluster.api.resources import Resource
 from hatoba.cluster.api.status import Cause, Invalid
-from hatoba.cluster.api.store import Store
+from hatoba.cluster.api.store import Change, Store
 from hatoba.cluster.api.strategy import Strategy
 from hatoba.cluster.objects import SERVICES
 from hatoba.kernel.json import JsonObject
@@ -30,12 +30,38 @@ _SAME_PORT: Final = "must be between 1 and 65535, inclusive"
 _STICKY_SECONDS: Final = 10_800
 
 
+class _Addresses:
+    """The addresses of a store's Services, kept current.
+
+    A look at all of them for each new one would cost more the more there are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.taken = {_address(service) for service in store.members(SERVICES, None)}
+        store.listen(self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if change.resource != SERVICES:
+            return
+        if change.previous is not None:
+            self.taken.discard(_address(change.previous))
+        if change.type != "DELETED":
+            self.taken.add(_address(change.object))
+
+
+def _address(service: JsonObject) -> str:
+    """Return a Service's address, "" for none."""
+    return str(service["spec"].get("clusterIP") or "")
+
+
 class ServiceRules(Strategy):
     """A Service gets an address of its own unless it asks for none."""
 
     def __init__(self, resource: Resource, *, network: str = DEFAULT_NETWORK) -> None:
         super().__init__(resource)
         self._network = ipaddress.IPv4Network(network)
+        self._addresses: _Addresses | None = None
 
     @override
     def initial_status(self) -> JsonObject:
@@ -96,11 +122,16 @@ class ServiceRules(Strategy):
             return
         asked = spec.get("clusterIP")
         if asked != HEADLESS:
-            taken = {s["spec"].get("clusterIP") for s in store.members(SERVICES, None)}
+            taken = self._taken(store)
             spec["clusterIP"] = self._chosen(obj, asked, taken) if asked else self._free(taken)
         spec["clusterIPs"] = [spec["clusterIP"]]
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+    def _taken(self, store: Store) -> set[str]:
+        if self._addresses is None or self._addresses.store is not store:
+            self._addresses = _Addresses(store)
+        return self._addresses.taken
 
     def _chosen(self, obj: JsonObject, asked: str, taken: set[str]) -> str:
         why = None
