@@ -105,6 +105,44 @@ async def test_an_ill_pod_is_shown_and_its_cure_is_the_one_thing_to_do(world, ha
     assert output.rstrip().splitlines()[-1].startswith("Do this: Push the image,")
 
 
+async def test_none_of_none_is_not_well_where_pods_are_wanted(world, hatoba):
+    await a_registry(world)
+    scaled = await world.get(DEPLOYMENTS, "quay-app")
+    scaled["spec"]["replicas"] = 0
+    await world.objects.update(DEPLOYMENTS, scaled, manager="kubectl")
+    _, output = await hatoba("explain", NAME)
+    assert f"… Deployment {NAME}-quay-app  2/0 ready, not seen by the cluster yet" in output
+    await world.play()
+    code, output = await hatoba("explain", NAME)
+    assert code == 1
+    assert f"… Deployment {NAME}-quay-app  0/0 ready, scaled to zero" in output
+    assert f"scale deployment {NAME}-quay-app --replicas=2" in output
+
+
+async def test_none_of_none_is_well_where_the_spec_wants_none(world, hatoba):
+    await world.create_bundle({})
+    none = [{"kind": "mirror", "managed": True, "overrides": {"replicas": 0}}]
+    await world.create_registry({"configBundleSecret": BUNDLE, "components": none})
+    await world.converge()
+    code, output = await hatoba("explain", NAME)
+    assert code == 0, output
+    assert f"✓ Deployment {NAME}-quay-mirror  0/0 ready, as asked for" in output
+
+
+async def test_a_registry_that_migrates_has_no_pod_yet_and_is_not_called_well(world, hatoba):
+    await world.create_bundle({})
+    await world.create_registry({"configBundleSecret": BUNDLE})
+    for _ in range(6):
+        await world.once()
+        await world.admit_routes()
+        await world.bind_claims()
+        await world.run_deployments()
+    code, output = await hatoba("explain", NAME)
+    assert code == 1
+    assert f"… Deployment {NAME}-quay-app  0/0 ready, until the database is migrated" in output
+    assert f"✓ Deployment {NAME}-quay-database  1/1 ready" in output
+
+
 async def test_a_refused_rollout_is_explained(world, hatoba):
     await world.create_registry({"configBundleSecret": "nowhere"})
     await world.once()

@@ -163,7 +163,9 @@ def _component(case: Case, kind: str, verdict: Verdict) -> Node:
     return Node(
         mark=mark,
         text=f"{title}: {verdict.message}",
-        children=tuple(_object(case, obj) for obj in _objects(case.owned, kind)),
+        children=tuple(
+            _object(case, obj, is_wanted=verdict.ready) for obj in _objects(case.owned, kind)
+        ),
     )
 
 
@@ -180,9 +182,13 @@ def _pods(owned: Owned, obj: JsonObject) -> list[JsonObject]:
     return pods_of(owned, obj) if obj["kind"] in ("Deployment", "Job") else []
 
 
-def _object(case: Case, obj: JsonObject) -> Node:
+def _object(case: Case, obj: JsonObject, *, is_wanted: bool) -> Node:
+    """Show an object; `is_wanted` says that its component is as the spec asks for."""
     kind, name = obj["kind"], obj["metadata"]["name"]
-    mark, state = _STATES.get(kind, _exists)(obj)
+    if kind == "Deployment":
+        mark, state = _of_deployment(obj, is_wanted=is_wanted, is_migrating=case.plan.migrating)
+    else:
+        mark, state = _STATES.get(kind, _exists)(obj)
     text = f"{kind} {name}{f'  {state}' if state else ''}"
     pods = tuple(_pod(case, pod) for pod in _pods(case.owned, obj))
     return Node(mark=mark, text=text, children=pods)
@@ -192,12 +198,27 @@ def _exists(_obj: JsonObject) -> tuple[Mark, str]:
     return Mark.WELL, ""
 
 
-def _of_deployment(obj: JsonObject) -> tuple[Mark, str]:
+def _of_deployment(obj: JsonObject, *, is_wanted: bool, is_migrating: bool) -> tuple[Mark, str]:
+    """Call well what has every pod that it should have, of its present form, and no other.
+
+    None of none is well only where the spec wants none: else pods are missing that something has
+    yet to ask for.
+    """
     found, wanted = obj.get("status", {}), obj.get("spec", {}).get("replicas", 1)
-    ready = found.get("readyReplicas", 0)
-    updated = found.get("updatedReplicas", 0)
-    rolling = f", {updated} of {wanted} new" if updated != wanted else ""
-    return (Mark.WELL if ready >= wanted else Mark.WAITING), f"{ready}/{wanted} ready{rolling}"
+    ready, updated = found.get("readyReplicas", 0), found.get("updatedReplicas", 0)
+    state = f"{ready}/{wanted} ready"
+    if found.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+        return Mark.WAITING, f"{state}, not seen by the cluster yet"
+    if found.get("replicas", 0) > wanted and not wanted:
+        return Mark.WAITING, f"{state}, its pods end"
+    if not wanted and is_wanted:
+        return Mark.WELL, f"{state}, as asked for"
+    if not wanted:
+        why = "until the database is migrated" if is_migrating else "scaled to zero"
+        return Mark.WAITING, f"{state}, {why}"
+    if updated < wanted:
+        return Mark.WAITING, f"{state}, {updated} of {wanted} new"
+    return (Mark.WELL if ready >= wanted else Mark.WAITING), state
 
 
 def _of_job(obj: JsonObject) -> tuple[Mark, str]:
@@ -214,7 +235,6 @@ def _of_claim(obj: JsonObject) -> tuple[Mark, str]:
 
 
 _STATES: Final = {
-    "Deployment": _of_deployment,
     "Job": _of_job,
     "PersistentVolumeClaim": _of_claim,
     "ObjectBucketClaim": _of_claim,
