@@ -6,7 +6,7 @@ import pytest
 
 from hatoba.kernel.clock import SystemClock
 from hatoba.kernel.errors import Unavailable
-from hatoba.operator.kubernetes import Apart
+from hatoba.operator.kubernetes import Apart, Spread
 from hatoba.operator.runtime.controller import Controller, Outcome
 from hatoba.operator.runtime.election import DURATION_SECONDS, LEASE_NAME, Election
 from hatoba.operator.runtime.queue import WorkQueue
@@ -172,3 +172,12 @@ async def test_watches_have_connections_of_their_own():
     assert watches.asked == ["/watched"]
     assert requests.is_closed
     assert watches.is_closed
+
+
+async def test_a_task_keeps_to_one_pool_and_all_are_closed():
+    pools = [Line() for _ in range(5)]
+    async with httpx2.AsyncClient(transport=Spread(pools)) as client:
+        for _ in range(3):
+            await client.get("http://api/list")
+    assert sorted(len(pool.asked) for pool in pools) == [0, 0, 0, 0, 3]
+    assert all(pool.is_closed for pool in pools)

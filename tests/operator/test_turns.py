@@ -100,6 +100,25 @@ async def test_who_has_left_comes_back_as_a_newcomer():
     assert await taken(queue) == NEW[0]
 
 
+async def test_what_comes_right_after_a_pass_is_looked_at_together_when_the_key_has_rested():
+    queue = a_queue(rest_seconds=3600)
+    queue.add(KEY)
+    await taken(queue)
+    queue.add(KEY)
+    queue.done(KEY)
+    for key in (KEY, EDITED):
+        queue.add(key)
+    assert (await taken(queue), queue.depth) == (EDITED, 1)
+    queue.close()
+    queue = a_queue(rest_seconds=0.001)
+    for _ in range(3):
+        queue.add(KEY)
+        assert await taken(queue) == KEY
+        queue.done(KEY)
+    assert queue.depth == 0
+    queue.close()
+
+
 async def test_a_look_in_vain_is_repeated_ever_later_up_to_its_limit():
     queue = a_queue()
     waits = [queue.look_again(KEY, first_seconds=5, longest_seconds=60) for _ in range(6)]

@@ -6,7 +6,7 @@ library become errors of ours here and nowhere else.
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from lightkube.generic_resource import (
     create_namespaced_resource,
     get_generic_resource,
 )
-from lightkube.operators import exists
+from lightkube.operators import exists, not_equal
 from lightkube.types import CascadeType, PatchType
 from prometheus_client import Counter
 from typing_extensions import override
@@ -46,7 +46,11 @@ REQUESTS: Final = Counter(
 )
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS: Final = 30.0
+_ABOUT: Final = "involvedObject.kind"
 _IDLE_CONNECTIONS: Final = 20
+_POOLS: Final = 31
+"""Several times as many as workers, or these would often share one; a prime number, since hashes
+of tasks are multiples of their size."""
 WATCH_SECONDS: Final = 290
 """After so long the server ends a watch."""
 WATCH_SILENCE_SECONDS: Final = 320.0
@@ -136,12 +140,26 @@ class Cluster:
         self, kind: str, *, namespace: str = "", labelled: bool = False, name: str = ""
     ) -> Listing:
         """Return all objects of a kind; those of registries if `labelled`, or the one of a name."""
+        return await self._list(
+            kind, namespace, labelled=labelled, fields={"metadata.name": name} if name else None
+        )
+
+    async def events(self, *, namespace: str) -> Listing:
+        """Return what happened in a namespace, but for what was said about registries as such.
+
+        That was said by us, and of each registry there is more of it than of all else.
+        """
+        return await self._list("Event", namespace, fields={_ABOUT: not_equal(names.KIND)})
+
+    async def _list(
+        self, kind: str, namespace: str, *, fields: dict[str, Any] | None, labelled: bool = False
+    ) -> Listing:
         with translated():
             pages = self._client.list(
                 self._resources[kind],
                 **_scope(self._resources[kind], namespace),
                 labels={names.REGISTRY_LABEL: exists()} if labelled else None,
-                fields={"metadata.name": name} if name else None,
+                fields=fields,
             )
             items = [_typed(item, kind, self._resources[kind]) async for item in pages]
         return Listing(items=items, resource_version=pages.resourceVersion)
@@ -377,6 +395,27 @@ class Apart(httpx2.AsyncBaseTransport):
         await self._watches.aclose()
 
 
+class Spread(httpx2.AsyncBaseTransport):
+    """Gives each task a pool, so that a pool has hardly more than one connection.
+
+    A pool looks at all its connections for each request and for each answer, and asks the system
+    about the idle ones. Whose pool it is, is a matter of chance; two tasks may share one.
+    """
+
+    def __init__(self, pools: Sequence[httpx2.AsyncBaseTransport]) -> None:
+        self._pools = pools
+
+    @override
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        pool = self._pools[hash(asyncio.current_task()) % len(self._pools)]
+        return await pool.handle_async_request(request)
+
+    @override
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.aclose()
+
+
 Around = Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport]
 
 
@@ -401,13 +440,14 @@ async def connected(
     # Every registry's bundle has a watch, and so a connection, of its own: the library's default
     # of a hundred connections would let the hundredth registry wait for ever.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS)
-    requests, watches = (
-        httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits) for _ in range(2)
+    watches, *pools = (
+        httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
+        for _ in range(1 + _POOLS)
     )
     async with AsyncClient(
         config=configuration,
         timeout=httpx2.Timeout(_TIMEOUT_SECONDS),
         trust_env=False,
-        transport=around(_Counted(Apart(requests=requests, watches=watches))),
+        transport=around(_Counted(Apart(requests=Spread(pools), watches=watches))),
     ) as client:
         yield Cluster(client)

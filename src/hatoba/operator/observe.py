@@ -93,7 +93,7 @@ class Observer:
         They only explain what the objects' states say: without them a message is shorter.
         """
         try:
-            listing = await self._cluster.list("Event", namespace=registry["metadata"]["namespace"])
+            listing = await self._cluster.events(namespace=registry["metadata"]["namespace"])
         except HatobaError as error:
             log.warning("events not read", error=error.message)
             return []

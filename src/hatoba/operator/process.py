@@ -40,6 +40,9 @@ from hatoba.serving.listeners import listening
 log = structlog.get_logger()
 
 DRAIN_SECONDS: Final = 30.0
+REST_SECONDS: Final = 0.1
+"""What a pass writes comes back as events, and what the cluster makes of it as more of them: they
+are looked at together, instead of one pass for each."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ def operator_settings(environment: Mapping[str, str], *, namespace: str = "") ->
 class Pace:
     """How much the operator does at once, and how long it waits after a failure."""
 
-    queue: QueueSettings = field(default_factory=QueueSettings)
+    queue: QueueSettings = field(default_factory=lambda: QueueSettings(rest_seconds=REST_SECONDS))
     limits: Limits = field(default_factory=Limits)
     watches: WatchRetry = field(default_factory=WatchRetry)
 

@@ -30,6 +30,8 @@ class QueueSettings:
     longest_delay_seconds: float = LONGEST_DELAY_SECONDS
     suspects_at_once: int = SUSPECTS_AT_ONCE
     """How many keys that failed or took long may be worked on at the same time."""
+    rest_seconds: float = 0.0
+    """A key that was worked on is not handed out again before so long after the end of that."""
     longest_run: int = LONGEST_RUN
     """So many keys that have begun go before the newcomer that waits longest, and no more."""
 
@@ -63,6 +65,9 @@ class WorkQueue(Generic[KeyT]):
         self._suspects: set[KeyT] = set()
         self._slots: set[KeyT] = set()
         """Suspects that are being worked on."""
+        self._resting: dict[KeyT, asyncio.TimerHandle] = {}
+        self._due: set[KeyT] = set()
+        """Keys that rest, and that are to be worked on when they have."""
         self._lookings: dict[KeyT, int] = {}
         """How often a key was looked at in vain since something about it changed."""
 
@@ -75,6 +80,8 @@ class WorkQueue(Generic[KeyT]):
         self._cancel_timer(key)
         if key in self._active:
             self._again.add(key)
+        elif key in self._resting:
+            self._due.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
             self._count += 1
@@ -154,20 +161,31 @@ class WorkQueue(Generic[KeyT]):
         if key in self._slots:
             self._slots.discard(key)
             self._news.set()
+        if self._settings.rest_seconds:
+            self._resting[key] = asyncio.get_running_loop().call_later(
+                self._settings.rest_seconds, self._rested, key
+            )
         if key in self._again:
             self._again.discard(key)
             self.add(key)
 
+    def _rested(self, key: KeyT) -> None:
+        del self._resting[key]
+        if key in self._due:
+            self._due.discard(key)
+            self._enqueue(key)
+
     def close(self) -> None:
         """Drop every appointment."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
         self._timers.clear()
+        self._resting.clear()
 
     @property
     def depth(self) -> int:
         """How many keys wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._due)
 
     def _next(self) -> KeyT | None:
         """Take the key whose turn it is, of those that may be worked on now."""
