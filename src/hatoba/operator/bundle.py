@@ -8,7 +8,7 @@ from typing import Final
 
 from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.kernel.json import JsonObject
-from hatoba.operator.model import InputRefused, Reason
+from hatoba.operator.model import InputRefused, Reason, RolloutBlocked
 from hatoba.operator.observation import Observation
 
 CONFIG_KEY: Final = "config.yaml"
