@@ -23,10 +23,15 @@ def installed() -> dict[str, Path]:
     return versions or {"default": resolved}
 
 
+def find(version: str) -> Path | None:
+    """Return a client, None where it is not installed; a plain kubectl passes for 1.32."""
+    found = installed()
+    return found.get(version) or (found.get("default") if version == "1.32" else None)
+
+
 def kubectl(version: str = "1.32") -> Path:
     """Return a client, or skip the test loudly where it is not installed."""
-    found = installed()
-    path = found.get(version) or (found.get("default") if version == "1.32" else None)
+    path = find(version)
     if path is None:
         pytest.skip(f"kubectl {version} is not installed beside the kubectl on PATH")
     return path

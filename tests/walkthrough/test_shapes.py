@@ -17,15 +17,25 @@ def quayregistry(namespace: str, spec: dict | None = None) -> str:
     return json.dumps(body if spec is None else {**body, "spec": spec})
 
 
+@pytest.fixture(scope="module")
+def ended(home):
+    """Namespaces that are being deleted; at the end all of them and their pods are gone."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        home.kubectl("wait", f"namespace/{name}", "--for=delete", "--timeout=150s", timeout=170)
+        assert home.get("pods", namespace=name)["items"] == []
+
+
 @pytest.fixture
-def namespace(home, request):
-    """A namespace for one test, whose pods are gone when it ends."""
+def namespace(home, ended, request):
+    """A namespace for one test; while it ends the next test begins."""
     name = "shape-" + request.node.name.split("[")[0].removeprefix("test_").replace("_", "-")[:40]
-    name = name.strip("-")
+    name = f"{name.strip('-')}-{len(ended)}"
     home.kubectl("create", "namespace", name)
     yield name
-    home.kubectl("delete", "namespace", name, "--timeout=150s", timeout=170)
-    assert home.get("pods", namespace=name)["items"] == []
+    home.kubectl("delete", "namespace", name, "--wait=false")
+    ended.append(name)
 
 
 def create(home, namespace: str, spec: dict | None = None) -> None:
