@@ -6,7 +6,6 @@ version they were made for.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -36,6 +35,7 @@ from hatoba.operator.replicas import handed_over, is_ours
 from hatoba.operator.status import is_current_job
 from hatoba.operator.stores import CHECK, COPY, DATABASES
 from hatoba.operator.tailoring import DEPLOYMENTS
+from hatoba.operator.texts import sorted_json
 from hatoba.operator.volumes import is_empty, is_other
 
 log = structlog.get_logger()
@@ -280,7 +280,7 @@ def stamped(obj: JsonObject) -> JsonObject:
 
 
 def _digest(obj: JsonObject) -> str:
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"))
+    text = sorted_json(obj)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -4,8 +4,6 @@ Source: Quay operator 3.6.0 ("config bundle"): keys of managed components win ov
 whatever the operator does not know passes through untouched. Pure.
 """
 
-import yaml
-
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.components import COMPONENTS
 from hatoba.operator.model import OperatorSettings, RegistryPlan
@@ -47,9 +45,3 @@ def merged_configuration(plan: RegistryPlan) -> JsonObject:
         if plan.manages(component.kind):
             config |= component.configuration(plan)
     return config
-
-
-def dump_yaml(content: JsonObject) -> bytes:
-    """Return key-sorted YAML: equal content gives equal bytes."""
-    text: str = yaml.safe_dump(content, sort_keys=True, default_flow_style=False)
-    return text.encode()

@@ -14,11 +14,12 @@ from hatoba.kernel.errors import Conflict
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names, objects
 from hatoba.operator.bundle import Bundle
-from hatoba.operator.configuration import default_configuration, dump_yaml
+from hatoba.operator.configuration import default_configuration
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import TlsSource, Way
 from hatoba.operator.model import OperatorSettings, Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.observation import Observation
+from hatoba.operator.texts import dump_yaml
 
 log = structlog.get_logger()
 

@@ -431,6 +431,11 @@ class Owned:
         self._owner_uid = owner_uid
         self._objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
         self._events = tuple(events)
+        self._by_kind: dict[str, list[JsonObject]] = {}
+        """What belongs to the registry, by name. Every component asks several times in a pass."""
+        for (kind, _), obj in sorted(self._objects.items(), key=lambda item: item[0]):
+            if self.belongs(obj):
+                self._by_kind.setdefault(kind, []).append(obj)
 
     def with_events(self, events: Iterable[JsonObject]) -> "Owned":
         """Return the same objects, and what the cluster told about them."""
@@ -474,11 +479,7 @@ class Owned:
 
     def of_kind(self, kind: str) -> list[JsonObject]:
         """Return all objects of a kind that belong to the registry, by name."""
-        return [
-            obj
-            for (found, _), obj in sorted(self._objects.items(), key=lambda item: item[0])
-            if found == kind and self.belongs(obj)
-        ]
+        return list(self._by_kind.get(kind, ()))
 
     def belongs(self, obj: JsonObject) -> bool:
         """Tell whether the registry is an owner of the object, or its data has none."""

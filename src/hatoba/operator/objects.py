@@ -6,7 +6,6 @@ makes a component special is in `components`.
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from hatoba.config.components import FIELD_GROUPS
@@ -14,6 +13,7 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
 from hatoba.operator.landscape import Volume
 from hatoba.operator.model import DATA_KINDS, RegistryPlan
+from hatoba.operator.texts import sorted_json
 
 API_VERSIONS: Mapping[str, str] = {
     "ServiceAccount": "v1",
@@ -228,7 +228,7 @@ def content_suffix(value: JsonObject) -> str:
     Source: kustomize's name suffix: hexadecimal with the characters that could spell a word (and
     look-alikes) replaced.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    text = sorted_json(value)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return digest.translate(str.maketrans("013ae", "ghkmt"))
 

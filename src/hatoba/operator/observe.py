@@ -15,6 +15,7 @@ import structlog
 from hatoba.kernel.errors import HatobaError, NotFound
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names
+from hatoba.operator.components.monitoring import dashboard_names
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.landscape import Capabilities, Gateway, IngressClass, Issuer, StorageClass
 from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Owned
@@ -106,17 +107,19 @@ class Observer:
     def owned(self, registry: JsonObject) -> Owned:
         """Return what exists for a registry, as far as the informers know."""
         metadata = registry["metadata"]
-        namespaces = {metadata["namespace"], names.MONITORING_NAMESPACE}
-        return Owned(
-            (
-                obj
-                for kind, informer in self._informers.items()
-                if kind not in LANDSCAPE_KINDS
-                for namespace in namespaces
-                for obj in informer.objects_of(metadata["name"], namespace=namespace)
-            ),
-            owner_uid=metadata["uid"],
+        name, place = metadata["name"], metadata["namespace"]
+        mine = (
+            obj
+            for kind, informer in self._informers.items()
+            if kind not in LANDSCAPE_KINDS
+            for obj in informer.objects_of(name, namespace=place)
         )
+        # By name: in that one namespace lie the dashboards of all registries of this name.
+        shown = (
+            self._informers["ConfigMap"].get(names.MONITORING_NAMESPACE, dashboard)
+            for dashboard in dashboard_names(name, place)
+        )
+        return Owned((*mine, *filter(None, shown)), owner_uid=metadata["uid"])
 
     async def _restore(self, registry: JsonObject) -> JsonObject | None:
         metadata = registry["metadata"]

@@ -22,11 +22,11 @@ from hatoba.kernel.errors import Forbidden, InvalidInput, NotFound, Unauthentica
 from hatoba.kernel.ids import same_secret
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import keys, names
-from hatoba.operator.configuration import dump_yaml
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.model import Component
 from hatoba.operator.observation import components_of
 from hatoba.operator.render import EDITOR_USER
+from hatoba.operator.texts import dump_yaml
 
 _KEPT: Final = frozenset({"horizontalpodautoscaler", "monitoring", "route", *names.LATER_KINDS})
 """Kinds of which a configuration says nothing: whose job they are stays as it is."""

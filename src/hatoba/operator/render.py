@@ -16,9 +16,10 @@ from hatoba.operator.components.contract import Mounts
 from hatoba.operator.components.objectstorage import OBJECT_STORAGE
 from hatoba.operator.components.route import REGISTRY_ROUTE, ROUTE
 from hatoba.operator.components.tls import TLS
-from hatoba.operator.configuration import dump_yaml, merged_configuration
+from hatoba.operator.configuration import merged_configuration
 from hatoba.operator.model import RegistryPlan
 from hatoba.operator.tailoring import tailored
+from hatoba.operator.texts import dump_yaml
 
 EDITOR_USER: Final = "quayconfig"
 

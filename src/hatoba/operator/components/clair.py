@@ -6,8 +6,6 @@ The scanner reads Clair's configuration file, so that it can be exchanged for Cl
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import yaml
-
 from hatoba.config.loader import parse_yaml
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
@@ -15,6 +13,7 @@ from hatoba.operator.components import deployments
 from hatoba.operator.components.clairpostgres import DATABASE, DATABASE_USER
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
+from hatoba.operator.texts import dump_yaml
 from hatoba.operator.volumes import SCRATCH_SIZE
 
 SCANNER: Final = "clair-app"
@@ -159,10 +158,8 @@ def _scratch(plan: RegistryPlan) -> list[JsonObject]:
 
 
 def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
-    settings = yaml.safe_dump(clair_configuration(plan), sort_keys=True)
-    config = objects.generated_secret(
-        plan, "clair-config-secret", {"config.yaml": settings.encode()}
-    )
+    settings = dump_yaml(clair_configuration(plan))
+    config = objects.generated_secret(plan, "clair-config-secret", {"config.yaml": settings})
     return [
         objects.make(plan, "ServiceAccount", SCANNER, component="clair"),
         config,
