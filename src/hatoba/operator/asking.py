@@ -91,5 +91,5 @@ def _refusal(plan: RegistryPlan, owned: Owned, live: JsonObject) -> RolloutBlock
     return RolloutBlocked(
         Reason.OBJECT_STORAGE_DEPENDENCY if storage_alone else Reason.CONFIG_INVALID,
         f"external servers of the registry do not answer: {words or f'see {log}'}",
-        step=f"correct the server, or its address in Secret {plan.bundle_name}",
+        step=f"correct the server, or what Secret {plan.bundle_name} says of it",
     )
