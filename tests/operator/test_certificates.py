@@ -109,3 +109,19 @@ def test_a_rollout_with_the_wrong_certificate_is_blocked():
         "valid for host 'quay.example': x509: certificate is valid for other.example, not "
         "quay.example: put a pair for quay.example into ssl.cert and ssl.key of Secret "
     )
+
+
+def test_a_certificate_must_cover_the_host_of_builds_too():
+    def fault(*names):
+        certificate, key = a_pair(*names)
+        files = {"ssl.cert": certificate, "ssl.key": key}
+        config = {"BUILDMAN_HOSTNAME": "builds.example:443"}
+        plan = a_plan("tls", files=files, config=config, hostname="quay.example:8443")
+        try:
+            check_plan(plan)
+        except RolloutBlocked as blocked:
+            return blocked.fact
+        return ""
+
+    assert fault("quay.example", "builds.example") == ""
+    assert "not valid for host 'builds.example'" in fault("quay.example")

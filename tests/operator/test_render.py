@@ -14,6 +14,7 @@ from hatoba.config.validation import validate_mapping
 from hatoba.operator.components import COMPONENTS
 from hatoba.operator.landscape import Capabilities
 from hatoba.operator.model import Bucket, OperatorSettings
+from hatoba.operator.process import operator_settings
 from hatoba.operator.render import render, render_groundwork
 
 pytestmark = pytest.mark.alone
@@ -157,6 +158,9 @@ def test_own_certificates_are_passed_through_and_terminated_by_the_registry():
     route = find(plan, "Route", "quay")["spec"]
     assert route["tls"]["termination"] == "passthrough"
     assert route["port"]["targetPort"] == "https"
+    builder = find(plan, "Route", "quay-builder")["spec"]
+    assert builder["port"] == find(a_plan(), "Route", "quay-builder")["spec"]["port"]
+    assert builder["tls"]["termination"] == "passthrough"
     assert find(plan, "Route", "quay-config-editor")["spec"]["tls"]["termination"] == "edge"
     config, tls = (find(plan, "Secret", f"quay-config-{part}") for part in ("secret", "tls"))
     assert set(config["data"]) == {"config.yaml", "extra_ca_cert_x"}
@@ -204,6 +208,33 @@ def test_resource_requests_can_be_left_out():
         if obj["kind"] in ("Deployment", "Job"):
             for container in obj["spec"]["template"]["spec"]["containers"]:
                 assert "resources" not in container
+
+
+@pytest.mark.parametrize(
+    "image", ["registry.example/one:2", "registry.example/one@sha256:" + "0" * 64]
+)
+def test_each_image_is_the_one_that_the_operator_was_given(image):
+    names = ("QUAY", "CLAIR", "POSTGRES", "CLAIRPOSTGRES", "REDIS")
+    given = {f"RELATED_IMAGE_COMPONENT_{name}": f"{name.lower()}.{image}" for name in names}
+    plan = a_plan(settings=operator_settings(given))
+    used = {
+        (obj["metadata"]["name"].removeprefix(f"{NAME}-"), container["image"].partition(".")[0])
+        for obj in render(plan).objects
+        if obj["kind"] in ("Deployment", "Job")
+        for container in obj["spec"]["template"]["spec"]["containers"]
+        if container["image"].endswith(image)
+    }
+    assert used == {
+        ("clair-app", "clair"),
+        ("clair-postgres", "clairpostgres"),
+        ("quay-app", "quay"),
+        ("quay-app-upgrade", "quay"),
+        ("quay-config-editor", "quay"),
+        ("quay-database", "postgres"),
+        ("quay-mirror", "quay"),
+        ("quay-postgres-init", "quay"),
+        ("quay-redis", "redis"),
+    }
 
 
 def test_autoscalers_match_the_walkthrough():
