@@ -154,7 +154,7 @@ def test_a_taken_port_is_named() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=10,
+            timeout=60,
         )
     assert done.returncode != 0
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
