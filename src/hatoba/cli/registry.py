@@ -20,7 +20,7 @@ import click
 import structlog
 
 from hatoba.cli.probing import probe
-from hatoba.cli.relocation import copy_database
+from hatoba.cli.relocation import copy_blobs, copy_database
 from hatoba.cli.retention import explain, gc
 from hatoba.cli.scrub import scrub
 from hatoba.config.loader import Configuration, configuration_directory, environment, load
@@ -55,6 +55,7 @@ registry.add_command(explain)
 registry.add_command(scrub)
 registry.add_command(probe)
 registry.add_command(copy_database)
+registry.add_command(copy_blobs)
 
 
 def _config_option(command: click.decorators.FC) -> click.decorators.FC:

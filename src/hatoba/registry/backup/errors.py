@@ -48,7 +48,7 @@ class DumpFailed(Unavailable):
 
 
 class CopyDiffers(Conflict):
-    """A database that was copied to another server is not the same there."""
+    """What was copied to another server or volume is not the same there."""
 
 
 class VaultMissing(NotFound):
@@ -57,3 +57,19 @@ class VaultMissing(NotFound):
 
 class VaultUnavailable(Unavailable):
     """The place where backups lie does not answer, or has no space left."""
+
+
+class VolumeUnusable(Unavailable):
+    """A volume of a move cannot be read or written, or is not what it should be."""
+
+
+class RoomMissing(Unavailable):
+    """The volume that blobs are to move to is too small for them."""
+
+
+class CopyRunning(Conflict):
+    """Another copy into the same volume is at work."""
+
+
+class BlobsDamaged(Conflict):
+    """Files of a volume that is to be copied are not what they are called."""
