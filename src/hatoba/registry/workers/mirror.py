@@ -26,10 +26,10 @@ USER_AGENT: Final = "hatoba-mirror"
 
 
 def mirror_duties(services: Services) -> list[Duty]:
-    """Return the duty; it rests where FEATURE_REPO_MIRROR is off."""
+    """Return the duty; it rests where FEATURE_REPO_MIRROR is off or nothing may change."""
     settings, rooms = services.settings, services.rooms
     interval = timedelta(seconds=settings.repo_mirror_interval)
-    if not settings.feature_repo_mirror:
+    if not settings.feature_repo_mirror or settings.registry_state != "normal":
         return [Duty(name=NAME, interval=interval, run=_rest, exclusive=False)]
 
     def may_be_private(mirror: MirrorRecord) -> bool:
@@ -49,7 +49,7 @@ def mirror_duties(services: Services) -> list[Duty]:
 
 
 async def _rest() -> None:
-    log.debug("mirroring is not offered")
+    log.debug("nothing is mirrored")
 
 
 def _target(services: Services, mirror: MirrorRecord) -> ContentTarget:
