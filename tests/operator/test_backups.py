@@ -197,6 +197,28 @@ async def test_a_registry_without_a_database_has_to_come_up_first(world):
     assert conditions["Ready"]["reason"] == "RegistryNotReady"
 
 
+async def test_nothing_is_kept_while_the_blobs_are_moving(world):
+    await installed(world)
+    await backup(world)
+    app = await world.get(DEPLOYMENTS, "quay-app")
+    notes = app["spec"]["template"]["metadata"]["annotations"]
+    notes["hatoba.dev/read-only-for-move"] = "true"
+    await world.objects.update(DEPLOYMENTS, app, manager="test")
+    asked = await once(world)
+    _, conditions = await said(world)
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == (
+        "False",
+        "BlobsMoving",
+    )
+    assert await jobs(world) == []
+    assert asked.again_after_seconds is not None
+    app = await world.get(DEPLOYMENTS, "quay-app")
+    del app["spec"]["template"]["metadata"]["annotations"]["hatoba.dev/read-only-for-move"]
+    await world.objects.update(DEPLOYMENTS, app, manager="test")
+    await once(world)
+    assert len(await jobs(world)) == 1
+
+
 async def test_a_schedule_waits_and_makes_up_for_missed_times_once(world):
     await installed(world)
     obj = copy.deepcopy(await backup(world, schedule="0 3 * * *"))

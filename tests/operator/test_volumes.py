@@ -2,10 +2,11 @@
 
 import anyio
 import pytest
-from tests.operator.builders import NAME, NAMESPACE, UID, a_claim, owned
+from tests.operator.builders import NAME, NAMESPACE, UID, a_claim, a_plan, owned
 
 from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, ResourceName
 from hatoba.operator import overrides
+from hatoba.operator.blobstores import blob_store_of
 from hatoba.operator.landscape import StorageClass, Volume
 from hatoba.operator.model import Images, RolloutBlocked
 from hatoba.operator.names import COMPONENT_ORDER
@@ -130,14 +131,34 @@ def test_no_database_is_stopped_for_a_class_that_is_not_there():
     )
 
 
-def test_the_class_of_the_volume_with_blobs_cannot_change():
-    live = a_live_claim(of="slow", suffix="quay-datastore")
-    reason, fact = refusal(live, annotations={"hatoba.dev/datastore-class": "fast"})
-    assert reason == "ComponentOverrideInvalid"
-    assert fact.startswith(
-        f"invalid overrides: cannot change the storage class of PersistentVolumeClaim {NAME}-"
-        "quay-datastore from slow to fast"
+def blob_volumes(live, **annotations):
+    there = owned(live)
+    plan = a_plan()
+    found = blob_store_of(
+        plan, storage_class=annotations.get("hatoba.dev/datastore-class"), owned=there
     )
+    return wanted_volumes(
+        {"metadata": {"name": NAME, "annotations": annotations}},
+        {},
+        owned=there,
+        classes=CLASSES,
+        stores={"quay-datastore": found},
+    )
+
+
+def test_blobs_of_another_class_move_to_a_claim_of_their_own_which_may_be_smaller():
+    live = a_live_claim("80Gi", of="slow", suffix="quay-datastore")
+    found = blob_volumes(live, **{"hatoba.dev/datastore-class": "fast"})
+    assert found["quay-datastore"] == Volume(size="80Gi")
+    assert found["quay-datastore-2"] == Volume(size="80Gi", storage_class="fast")
+    asked = {"hatoba.dev/datastore-class": "fast", "hatoba.dev/datastore-size": "9Gi"}
+    assert blob_volumes(live, **asked)["quay-datastore-2"].size == "9Gi"
+
+
+def test_a_volume_with_blobs_that_stays_never_shrinks():
+    live = a_live_claim("80Gi", suffix="quay-datastore")
+    with pytest.raises(RolloutBlocked, match="cannot shrink"):
+        blob_volumes(live, **{"hatoba.dev/datastore-size": "9Gi"})
 
 
 def test_a_claim_without_volume_becomes_whatever_is_asked():

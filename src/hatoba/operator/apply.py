@@ -23,12 +23,13 @@ from hatoba.kernel.errors import (
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
 from hatoba.operator.admission import AdmissionDenied
+from hatoba.operator.blobmoving import BlobMover
 from hatoba.operator.components.deployments import rolled_out
 from hatoba.operator.components.monitoring import undisputed
 from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.leftovers import secrets_in_use
-from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
+from hatoba.operator.model import DATA_STORE, Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.moving import Mover, marked
 from hatoba.operator.render import Rendered
 from hatoba.operator.replicas import handed_over, is_ours
@@ -56,6 +57,7 @@ class Applier:
         self._cluster = cluster
         self._clock = clock
         self._mover = Mover(cluster)
+        self._blob_mover = BlobMover(cluster)
 
     async def apply(self, plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> bool:
         """Create and change what differs; return whether anything did.
@@ -122,8 +124,8 @@ class Applier:
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Create a Job once per version; a template that changed is no reason to run it again."""
-        if obj["metadata"]["name"].endswith((CHECK, COPY)):
-            return await self._mover.bring(plan, stamped(obj), live)
+        if (mover := self._mover_of(plan, obj)) is not None:
+            return await mover.bring(plan, stamped(obj), live)
         if not plan.migrating or plan.store("quay-database").is_stopped:
             return False
         if live is None:
@@ -137,6 +139,13 @@ class Applier:
         log.info("job removed", namespace=metadata["namespace"], job=metadata["name"])
         await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
         return True
+
+    def _mover_of(self, plan: RegistryPlan, job: JsonObject) -> Mover | BlobMover | None:
+        """Return who starts a Job, None for one that prepares a version."""
+        name = job["metadata"]["name"]
+        if name.startswith(plan.prefix + DATA_STORE):
+            return self._blob_mover
+        return self._mover if name.endswith((CHECK, COPY)) else None
 
     async def create_job(self, obj: JsonObject) -> None:
         """Create a Job; one that exists is left alone."""
@@ -187,8 +196,9 @@ class Applier:
         return live is not before
 
     async def tidy_moves(self, plan: RegistryPlan, owned: Owned) -> None:
-        """Delete what moves of databases have left: Jobs, and volumes that nobody needs."""
+        """Delete what moves have left: Jobs, and volumes that nobody needs."""
         await self._mover.tidy(plan, owned)
+        await self._blob_mover.tidy(plan, owned)
 
     async def remove_outdated(self, rendered: Rendered, owned: Owned) -> None:
         """Delete generated Secrets of former content, once no pod runs with them.

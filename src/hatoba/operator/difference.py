@@ -12,10 +12,11 @@ from typing import Final
 from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
 from hatoba.operator.apply import differs, scale_wanted
-from hatoba.operator.model import Owned, RegistryPlan
+from hatoba.operator.blobstores import FILL
+from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.status import is_current_job
-from hatoba.operator.stores import COPY
+from hatoba.operator.stores import CHECK, COPY
 
 LONGEST_VALUE: Final = 60
 _INTERNAL: Final = frozenset({"apiVersion", "kind", "metadata.ownerReferences"})
@@ -79,13 +80,28 @@ def _change(plan: RegistryPlan, obj: JsonObject, owned: Owned) -> Change | None:
 def _job(plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> Change | None:
     name, place = obj["metadata"]["name"], obj["metadata"]["namespace"]
     effect = Effect.RUN if live else Effect.CREATE
-    if name.endswith(COPY):
-        told = ("the database is stopped until it has succeeded",)
+    if (told := _move_told(plan, name)) is not None:
         made = Change(effect=effect, kind="Job", name=name, namespace=place, details=told)
         return made if live is None else None
     if not plan.migrating or (live is not None and is_current_job(live, plan)):
         return None
     return Change(effect=effect, kind="Job", name=name, namespace=place)
+
+
+def _move_told(plan: RegistryPlan, name: str) -> tuple[str, ...] | None:
+    """Say what a Job of a move does to people; None for other Jobs."""
+    if not name.endswith((CHECK, COPY, FILL)):
+        return None
+    if not name.startswith(plan.prefix + DATA_STORE):
+        if name.endswith(CHECK):
+            return ("the database is stopped and moved once it has succeeded",)
+        return ("the database is stopped until it has succeeded",)
+    if name.endswith(COPY):
+        return ("pushes are refused until it has succeeded and every pod has the new volume",)
+    told = (
+        "nothing is interrupted by it: later pods are replaced three times, and pushes are refused"
+    )
+    return (f"{told} while the last blobs are copied",)
 
 
 def _left(plan: RegistryPlan, wanted: Iterable[JsonObject], owned: Owned) -> list[Change]:

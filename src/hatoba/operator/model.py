@@ -116,14 +116,18 @@ class Restoration:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class DataMove:
-    """A database on its way into another claim."""
+    """A database, or all blobs, on the way into another claim."""
 
     claim: str
     """Name without the registry's prefix of the claim that it moves to."""
     image: str
-    """The server that is to run with it."""
+    """The server that is to run with it; for blobs, what copies them."""
     checked: bool = False
     """True once a pod has shown that image and claim can be had: before that it serves."""
+    filled: bool = False
+    """Of blobs: true once a first copy was made, beside a registry that serves."""
+    held: str = ""
+    """Of blobs: what has to end before nobody may write."""
     failure: str = ""
     """Why it stays where it is; "" while it is on its way."""
     step: str = ""
@@ -132,7 +136,7 @@ class DataMove:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class DataStore:
-    """Where a managed database lives. Names of claims are without the registry's prefix."""
+    """Where a managed database or blobs live. Names of claims are without the registry's prefix."""
 
     claim: str
     image: str
@@ -144,6 +148,17 @@ class DataStore:
     abandoned: str = ""
     """A claim that a move had begun to fill which is not wanted any more."""
     move: DataMove | None = None
+    settling: bool = False
+    """Of blobs: true while pods have the claim from before a move."""
+    access_mode: str = ""
+    """Of blobs that move: how the claim is shared that they are in; "" else."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Of blobs: true while they are only read."""
+        move = self.move
+        ready = move is not None and move.filled and not (move.failure or move.held)
+        return self.settling or ready
 
     @property
     def is_stopped(self) -> bool:
@@ -185,7 +200,7 @@ class RegistryPlan:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     """By the name of the claim, without the registry's prefix."""
     stores: Mapping[str, DataStore] = field(default_factory=dict)
-    """By the name of the database's Deployment, without the registry's prefix."""
+    """By the name of the database's Deployment, or of the blobs' first claim, without prefix."""
     released: frozenset[str] = frozenset()
     """Claims from before a move that may be deleted, by their full names."""
     migrating: bool = True
@@ -327,6 +342,9 @@ class Reason(StrEnum):
     CLAIM_FAILED = "PVCProvisioningFailed"
     POSTGRES_UPGRADE = "PostgresUpgradeInProgress"
     POSTGRES_UPGRADE_FAILED = "PostgresUpgradeFailed"
+    STORAGE_MOVE = "StorageMoveInProgress"
+    STORAGE_MOVE_FAILED = "StorageMoveFailed"
+    """Ours, as the other: Quay's operator moves no volumes."""
     DOWNGRADE_REFUSED = "DowngradeRefused"
     """Ours: Quay's operator goes back without a word."""
 
@@ -480,6 +498,10 @@ class Owned:
     def of_kind(self, kind: str) -> list[JsonObject]:
         """Return all objects of a kind that belong to the registry, by name."""
         return list(self._by_kind.get(kind, ()))
+
+    def every(self, kind: str) -> list[JsonObject]:
+        """Return all objects of a kind that name the registry, whoever owns them."""
+        return [obj for (found, _), obj in self._objects.items() if found == kind]
 
     def belongs(self, obj: JsonObject) -> bool:
         """Tell whether the registry is an owner of the object, or its data has none."""

@@ -55,7 +55,7 @@ class Mover:
     async def bring(self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> bool:
         """Create a Job of a move when its time has come."""
         if obj["metadata"]["name"].endswith(CHECK):
-            return await self._bring_check(obj, live)
+            return await bring_check(self._cluster, obj, live)
         return await self._bring_copy(plan, obj, live)
 
     async def _bring_copy(
@@ -68,40 +68,11 @@ class Mover:
         base = next(
             base for base in DATABASES if (move := plan.store(base).move) and move.claim == claim
         )
-        if await self._is_filled(plan, claim) or not await self._is_down(plan, base):
+        if await is_filled(self._cluster, plan, claim) or not await self._is_down(plan, base):
             return False
         log.info("database copied", namespace=plan.namespace, job=obj["metadata"]["name"])
-        await self._create(obj)
+        await create(self._cluster, obj)
         return True
-
-    async def _bring_check(self, obj: JsonObject, live: JsonObject | None) -> bool:
-        """Create the Job that tries a new claim; one that tried another image makes room for it."""
-        if live is None:
-            await self._create(obj)
-            return True
-        metadata = live["metadata"]
-        image = obj["metadata"]["annotations"][names.IMAGE_ANNOTATION]
-        if checks(live, image) or metadata.get("deletionTimestamp"):
-            return False
-        await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
-        return True
-
-    async def _create(self, job: JsonObject) -> None:
-        try:
-            await self._cluster.create(job)
-        except Conflict:
-            # The informer is behind: it exists, or its predecessor is still being deleted.
-            log.debug("job exists", job=job["metadata"]["name"])
-
-    async def _is_filled(self, plan: RegistryPlan, claim: str) -> bool:
-        """Ask the cluster itself whether a claim is in use already: a copy would empty it."""
-        listing = await self._cluster.list(
-            _CLAIM, namespace=plan.namespace, name=plan.prefix + claim
-        )
-        return any(
-            names.COPIED_ANNOTATION in (found["metadata"].get("annotations") or {})
-            for found in listing.items
-        )
 
     async def _is_down(self, plan: RegistryPlan, base: str) -> bool:
         """Ask the cluster itself whether a database has no pod: a copy of old may be wrong."""
@@ -136,25 +107,58 @@ class Mover:
             claim = owned.get(_CLAIM, plan.prefix + store.claim)
             notes = (claim or {"metadata": {}})["metadata"].get("annotations") or {}
             if names.COPIED_ANNOTATION in notes:
-                await self._remove("Job", plan.prefix + store.claim + CHECK, owned)
-                await self._remove("Job", plan.prefix + store.claim + COPY, owned)
+                await remove(self._cluster, "Job", plan.prefix + store.claim + CHECK, owned)
+                await remove(self._cluster, "Job", plan.prefix + store.claim + COPY, owned)
             if store.abandoned:
-                await self._remove("Job", plan.prefix + store.abandoned + CHECK, owned)
-                await self._remove("Job", plan.prefix + store.abandoned + COPY, owned)
-                await self._remove(_CLAIM, plan.prefix + store.abandoned, owned)
+                await remove(self._cluster, "Job", plan.prefix + store.abandoned + CHECK, owned)
+                await remove(self._cluster, "Job", plan.prefix + store.abandoned + COPY, owned)
+                await remove(self._cluster, _CLAIM, plan.prefix + store.abandoned, owned)
             for suffix in store.kept:
                 if plan.prefix + suffix in plan.released:
-                    await self._remove(_CLAIM, plan.prefix + suffix, owned)
+                    await remove(self._cluster, _CLAIM, plan.prefix + suffix, owned)
 
-    async def _remove(self, kind: str, name: str, owned: Owned) -> None:
-        found = owned.get(kind, name)
-        if found is None or found["metadata"].get("deletionTimestamp"):
-            return
-        if not owned.belongs(found):
-            return
-        namespace = found["metadata"]["namespace"]
-        log.info("removed after a move", namespace=namespace, kind=kind, name=name)
-        await self._cluster.delete(kind, name, namespace=namespace)
+
+async def bring_check(cluster: Cluster, obj: JsonObject, live: JsonObject | None) -> bool:
+    """Create the Job that tries a new claim; one that tried another image makes room for it."""
+    if live is None:
+        await create(cluster, obj)
+        return True
+    metadata = live["metadata"]
+    image = obj["metadata"]["annotations"][names.IMAGE_ANNOTATION]
+    if checks(live, image) or metadata.get("deletionTimestamp"):
+        return False
+    await cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
+    return True
+
+
+async def create(cluster: Cluster, job: JsonObject) -> None:
+    """Create a Job of a move; one that exists is left alone."""
+    try:
+        await cluster.create(job)
+    except Conflict:
+        # The informer is behind: it exists, or its predecessor is still being deleted.
+        log.debug("job exists", job=job["metadata"]["name"])
+
+
+async def is_filled(cluster: Cluster, plan: RegistryPlan, claim: str) -> bool:
+    """Ask the cluster itself whether a claim is in use already: a copy would change it."""
+    listing = await cluster.list(_CLAIM, namespace=plan.namespace, name=plan.prefix + claim)
+    return any(
+        names.COPIED_ANNOTATION in (found["metadata"].get("annotations") or {})
+        for found in listing.items
+    )
+
+
+async def remove(cluster: Cluster, kind: str, name: str, owned: Owned) -> None:
+    """Delete what a move has left, if it is there and the registry's."""
+    found = owned.get(kind, name)
+    if found is None or found["metadata"].get("deletionTimestamp"):
+        return
+    if not owned.belongs(found):
+        return
+    namespace = found["metadata"]["namespace"]
+    log.info("removed after a move", namespace=namespace, kind=kind, name=name)
+    await cluster.delete(kind, name, namespace=namespace)
 
 
 def was_stopped(live: JsonObject) -> bool:

@@ -16,10 +16,12 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import certificates, keys, names
 from hatoba.operator.backup.specs import NotReady, read_spec
 from hatoba.operator.backup.types import RestoreSpec
+from hatoba.operator.blobstores import blob_store_of
 from hatoba.operator.bundle import Bundle
 from hatoba.operator.components import outward
+from hatoba.operator.components.configured import SERVICE_CA
 from hatoba.operator.components.ingress import ISSUED
-from hatoba.operator.components.quay import SERVICE_CA
+from hatoba.operator.components.objectstorage import uses_volume
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
 from hatoba.operator.configuration import merged_configuration
 from hatoba.operator.entries import check_components, filled_components, read_overrides
@@ -173,11 +175,13 @@ def make_plan(
         upgrading=current not in ("", settings.quay_version),
     )
     stores = stores_of(plan.name, overrides, settings.images, owned=observation.owned)
-    return replace(
-        plan,
-        pair=_pair(plan, observation.owned, stored),
-        stores={base: found for base, found in stores.items() if plan.manages(DATABASES[base])},
-    )
+    stores = {base: found for base, found in stores.items() if plan.manages(DATABASES[base])}
+    if uses_volume(plan):
+        storage_class = (metadata.get("annotations") or {}).get(names.DATA_STORE_CLASS_ANNOTATION)
+        stores[DATA_STORE] = blob_store_of(
+            plan, storage_class=storage_class, owned=observation.owned
+        )
+    return replace(plan, pair=_pair(plan, observation.owned, stored), stores=stores)
 
 
 def _service_authorities(observation: Observation) -> JsonObject:

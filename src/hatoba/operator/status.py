@@ -14,7 +14,7 @@ from typing import Final
 
 from hatoba.kernel.clock import rfc3339
 from hatoba.kernel.json import JsonObject
-from hatoba.operator import names
+from hatoba.operator import blobstores, names
 from hatoba.operator.components import EVERY_COMPONENT
 from hatoba.operator.components.contract import ComponentType
 from hatoba.operator.components.quay import UPGRADE
@@ -22,7 +22,7 @@ from hatoba.operator.components.route import EDITOR_ROUTE, REGISTRY_ROUTE, admit
 from hatoba.operator.diagnosis import condition_of, is_crashing, of_workload, pods_of, quoted
 from hatoba.operator.landscape import Way
 from hatoba.operator.leftovers import left_behind
-from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
+from hatoba.operator.model import DATA_STORE, Owned, Reason, RegistryPlan, RolloutBlocked, Verdict
 from hatoba.operator.stores import DATABASES, failure_of
 
 CREATED_MESSAGE: Final = "all objects created/updated successfully"
@@ -52,8 +52,8 @@ class Report:
     verdicts: Mapping[str, Verdict]
     """By component kind; empty before anything was planned."""
     unhealthy: JsonObject
-    unmoved: str = ""
-    """Why a database stays where it was; "" when none has to."""
+    unmoved: tuple[Reason, str] | None = None
+    """Why data stays where it was, for the condition; None when none has to."""
     registry_endpoint: str = ""
     editor_endpoint: str = ""
     editor_secret: str = ""
@@ -91,10 +91,15 @@ def is_current_job(job: JsonObject, plan: RegistryPlan) -> bool:
     return bool(annotations.get(names.VERSION_ANNOTATION) == plan.settings.quay_version)
 
 
-def unmoved(plan: RegistryPlan) -> str:
-    """Say why databases stay where they were; "" when none has to."""
+def unmoved(plan: RegistryPlan) -> tuple[Reason, str] | None:
+    """Say why databases or blobs stay where they were; None when none has to."""
     managed = [base for base, kind in DATABASES.items() if plan.manages(kind)]
-    return "; ".join(filter(None, (failure_of(plan, base) for base in managed)))
+    databases = [told for base in managed if (told := failure_of(plan, base))]
+    blobs = [told] if (told := blobstores.failure_of(plan)) else []
+    if not databases and not blobs:
+        return None
+    reason = Reason.POSTGRES_UPGRADE_FAILED if databases else Reason.STORAGE_MOVE_FAILED
+    return reason, "; ".join([*databases, *blobs])
 
 
 def verdicts_of(
@@ -206,8 +211,13 @@ def _phase_entries(obj: JsonObject) -> list[JsonObject]:
     kind, metadata = obj["kind"], obj["metadata"]
     annotations = metadata.get("annotations") or {}
     phase = obj.get("status", {}).get("phase", "")
-    # Claims of databases may wait for their first pod; its Deployment tells about these.
-    if phase == "Bound" or annotations.get(names.COMPONENT_KEY) != "objectstorage":
+    # Claims of databases may wait for their first pod, and so may what blobs are to move to; what
+    # waits for them tells about these.
+    is_beginning = kind == "PersistentVolumeClaim" and not (
+        metadata["name"].endswith(DATA_STORE) or names.COPIED_ANNOTATION in annotations
+    )
+    is_telling = annotations.get(names.COMPONENT_KEY) == "objectstorage" and not is_beginning
+    if phase == "Bound" or not is_telling:
         return []
     condition = {
         "type": f"{kind}Phase",
@@ -339,13 +349,9 @@ def _available(report: Report, *, current: str) -> JsonObject:
 def _created(report: Report, *, current: str) -> JsonObject:
     if not report.migration.done:
         return _migrating("ComponentsCreated", report, current=current)
-    if report.unmoved:
-        return _condition(
-            "ComponentsCreated",
-            ready=False,
-            reason=Reason.POSTGRES_UPGRADE_FAILED,
-            message=report.unmoved,
-        )
+    if report.unmoved is not None:
+        reason, message = report.unmoved
+        return _condition("ComponentsCreated", ready=False, reason=reason, message=message)
     return _condition(
         "ComponentsCreated",
         ready=True,

@@ -65,8 +65,8 @@ def major_of(image: str) -> int | None:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class _Found:
-    """A claim of a database."""
+class FoundClaim:
+    """A claim of a database, or of blobs."""
 
     number: int
     suffix: str
@@ -100,7 +100,7 @@ def stores_of(
 def _store(
     prefix: str, base: str, *, image: str, storage_class: str | None, owned: Owned
 ) -> DataStore:
-    claims = _claims(prefix, base, owned)
+    claims = claims_of(prefix, base, owned)
     filled = [found for found in claims if found.filled]
     if not filled:
         return DataStore(claim=base, image=image)
@@ -114,30 +114,30 @@ def _store(
         kept=tuple(found.suffix for found in filled[:-1]),
         copied=current.number > 1,
     )
-    other = storage_class is not None and storage_class != _class_of(current.live)
+    other = storage_class is not None and storage_class != class_of(current.live)
     if is_empty(current.live) or not (other or _goes(present, image) > 0):
         return replace(store, abandoned=begun.suffix if begun else "")
     store = replace(store, image=present)
-    wanted = storage_class if other else _class_of(current.live)
+    wanted = storage_class if other else class_of(current.live)
     if begun is not None and not (
         "deletionTimestamp" not in begun.live["metadata"]
         and begun.notes.get(names.IMAGE_ANNOTATION) == target
-        and wanted in (None, _class_of(begun.live))
+        and wanted in (None, class_of(begun.live))
     ):
         return replace(store, abandoned=begun.suffix)
     suffix = begun.suffix if begun is not None else f"{base}-{current.number + 1}"
-    return replace(store, move=_move(DataMove(claim=suffix, image=target), prefix, owned))
+    return replace(store, move=progress(DataMove(claim=suffix, image=target), prefix, owned))
 
 
-def _move(begun: DataMove, prefix: str, owned: Owned) -> DataMove:
-    """Say how far a move is."""
+def progress(begun: DataMove, prefix: str, owned: Owned) -> DataMove:
+    """Say how far a move is: whether its claim was tried, whether its last copy failed."""
     copying = owned.get("Job", prefix + begun.claim + COPY)
     checking = owned.get("Job", prefix + begun.claim + CHECK)
     if checking is not None and not checks(checking, begun.image):
         checking = None
-    if copying is not None or _is(checking, "Complete"):
-        return replace(begun, checked=True, failure=_failure(owned, copying))
-    if failure := _failure(owned, checking):
+    if copying is not None or has_ended(checking, "Complete"):
+        return replace(begun, checked=True, failure=failure_in(owned, copying))
+    if failure := failure_in(owned, checking):
         return replace(begun, failure=failure)
     if checking is None or of_claim(owned, prefix + begun.claim) is not None:
         # A volume takes its time; who waits for one is told of in the verdict.
@@ -154,8 +154,8 @@ def checks(job: JsonObject, image: str) -> bool:
     )
 
 
-def _claims(prefix: str, base: str, owned: Owned) -> list[_Found]:
-    """Return a database's claims by their number; the first one has none in its name."""
+def claims_of(prefix: str, base: str, owned: Owned) -> list[FoundClaim]:
+    """Return the claims of a database, or of blobs, by number; the first has none in its name."""
     form = re.compile(re.escape(base) + r"(?:-(\d+))?")
     found = []
     for live in owned.of_kind(_CLAIM):
@@ -165,12 +165,12 @@ def _claims(prefix: str, base: str, owned: Owned) -> list[_Found]:
         number = int(match.group(1) or 1)
         notes = live["metadata"].get("annotations") or {}
         job = owned.get("Job", prefix + suffix + COPY)
-        filled = number == 1 or names.COPIED_ANNOTATION in notes or _is(job, "Complete")
-        found.append(_Found(number=number, suffix=suffix, live=live, filled=filled))
+        filled = number == 1 or names.COPIED_ANNOTATION in notes or has_ended(job, "Complete")
+        found.append(FoundClaim(number=number, suffix=suffix, live=live, filled=filled))
     return sorted(found, key=lambda one: one.number)
 
 
-def _present_image(deployment: str, current: _Found, owned: Owned) -> str:
+def _present_image(deployment: str, current: FoundClaim, owned: Owned) -> str:
     """Return the image whose server wrote the data; "" when nothing tells."""
     if noted := current.notes.get(names.IMAGE_ANNOTATION):
         return noted
@@ -185,18 +185,21 @@ def _goes(present: str, wanted: str) -> int:
     return 0 if there is None or here is None else here - there
 
 
-def _class_of(claim: JsonObject) -> str | None:
+def class_of(claim: JsonObject) -> str | None:
+    """Return the StorageClass of a claim."""
     found = claim["spec"].get("storageClassName")
     return None if found is None else str(found)
 
 
-def _is(job: JsonObject | None, kind: str) -> bool:
+def has_ended(job: JsonObject | None, kind: str) -> bool:
+    """Tell whether a Job is Complete, or Failed."""
     found = condition_of(job, kind) if job is not None else None
     return found is not None and found.get("status") == "True"
 
 
-def _failure(owned: Owned, job: JsonObject | None) -> str:
-    if job is None or not _is(job, "Failed"):
+def failure_in(owned: Owned, job: JsonObject | None) -> str:
+    """Return why a Job has failed; "" when it has not."""
+    if job is None or not has_ended(job, "Failed"):
         return ""
     cause = of_workload(owned, job)
     told = condition_of(job, "Failed") or {}

@@ -13,7 +13,7 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.model import RegistryPlan
+from hatoba.operator.model import DATA_STORE, RegistryPlan
 from hatoba.operator.overrides import NOTHING, Overrides
 
 DEPLOYMENTS: Final = {
@@ -38,6 +38,8 @@ def tailored(plan: RegistryPlan, obj: JsonObject) -> JsonObject:
         return _deployment(obj, wanted) if wanted != NOTHING else obj
     if kind == "Job" and suffix == _MIGRATION:
         return with_variables(obj, plan.overridden("quay").env)
+    if kind == "Job" and suffix.startswith(DATA_STORE):
+        return _secured(with_variables(copy.deepcopy(obj), plan.overridden("quay").env), plan)
     annotations = obj["metadata"].get("annotations") or {}
     if kind in _WAYS_IN and annotations.get(names.COMPONENT_KEY) == "route":
         return _named(obj, plan.overridden("route"))
@@ -70,6 +72,15 @@ def _deployment(obj: JsonObject, wanted: Overrides) -> JsonObject:
         if wanted.security_context is not None:
             container["securityContext"] = wanted.security_context
     return found
+
+
+def _secured(job: JsonObject, plan: RegistryPlan) -> JsonObject:
+    """Return a Job that handles blobs, as the registry's own pods may."""
+    wanted = plan.overridden("quay").security_context
+    if wanted is not None:
+        for container in job["spec"]["template"]["spec"]["containers"]:
+            container["securityContext"] = wanted
+    return job
 
 
 def _named(obj: JsonObject, wanted: Overrides) -> JsonObject:

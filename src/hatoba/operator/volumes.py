@@ -1,7 +1,8 @@
 """Decide how large the volumes of a registry are, and of which class. Pure.
 
 A claim that is there counts more than what the operator would make today: it can grow where its
-StorageClass lets it, and never shrinks; its class is chosen once. What is not asked for stays as it
+StorageClass lets it, and never shrinks; its class is chosen once:
+another one takes another claim. What is not asked for stays as it
 is, so that an override that is taken out again changes no volume.
 """
 
@@ -30,6 +31,8 @@ class _Wish:
     storage_class: str | None
     where_size: str
     where_class: str
+    measured: bool = False
+    """Whether it is found out that the data fits into less than there is, before it moves."""
 
 
 def wanted_volumes(
@@ -43,8 +46,8 @@ def wanted_volumes(
     """Return the volumes by the name of their claims without the registry's prefix.
 
     Raises:
-        RolloutBlocked: a volume would have to shrink, to grow where it cannot, or to change a class
-            that it cannot change.
+        RolloutBlocked: a volume would have to shrink, to grow where it cannot, or to be of a class
+            that is not there.
     """
     metadata = registry["metadata"]
     scratch = overrides.get("clair", NOTHING).volume_size
@@ -60,27 +63,24 @@ def wanted_volumes(
             found[store.claim] = Volume(
                 size=wish.size or DEFAULT_SIZE, storage_class=wish.storage_class
             )
-        elif suffix in _DATABASES:
-            found |= _of_database(live, wish, store, classes)
         else:
-            found[suffix] = _beside(live, wish, classes)
+            found |= _of_store(live, wish, store, classes)
         for kept in store.kept:
             if (old := owned.get(_CLAIM, f"{metadata['name']}-{kept}")) is not None:
                 found[kept] = _as_it_is(old)
     return found
 
 
-def _of_database(
+def _of_store(
     live: JsonObject, wish: _Wish, store: DataStore, classes: tuple[StorageClass, ...]
 ) -> dict[str, Volume]:
-    """Return the volumes of a database, which can move to one of another class."""
+    """Return the volumes of what is there already, which can move to one of another class."""
     present = live["spec"].get("storageClassName")
     if wish.storage_class not in (None, present):
         _check_class(str(wish.storage_class), classes, where=wish.where_class)
     if store.move is None:
-        stays = replace(wish, storage_class=None)
-        return {store.claim: _beside(live, stays, classes)}
-    if wish.size is not None:
+        return {store.claim: _beside(live, wish, classes)}
+    if wish.size is not None and not wish.measured:
         _check_shrink(requested(live), wish.size, where=wish.where_size)
     wanted = Volume(size=wish.size or requested(live), storage_class=wish.storage_class or present)
     return {store.claim: _as_it_is(live), store.move.claim: wanted}
@@ -92,7 +92,7 @@ def _as_it_is(live: JsonObject) -> Volume:
 
 
 def _check_class(wanted: str, known: tuple[StorageClass, ...], *, where: str) -> None:
-    """Refuse to stop a database for a volume that cannot be had."""
+    """Refuse to begin a move to a volume that cannot be had."""
     names_known = [one.name for one in known]
     if names_known and wanted not in names_known:
         raise RolloutBlocked(
@@ -118,6 +118,7 @@ def _wishes(metadata: JsonObject, overrides: Mapping[str, Overrides]) -> dict[st
         storage_class=annotations.get(names.DATA_STORE_CLASS_ANNOTATION),
         where_size=f"the annotation {names.DATA_STORE_SIZE_ANNOTATION}",
         where_class=f"the annotation {names.DATA_STORE_CLASS_ANNOTATION}",
+        measured=True,
     )
     return found
 
@@ -151,23 +152,8 @@ def _beside(live: JsonObject, wish: _Wish, classes: tuple[StorageClass, ...]) ->
         _check_shrink(there, wish.size, where=wish.where_size)
         size = wish.size
         _check_growth(live, wish, there=there, classes=classes)
-    return Volume(size=size, storage_class=_class(live, wish))
-
-
-def _class(live: JsonObject, wish: _Wish) -> str | None:
-    name, present = live["metadata"]["name"], live["spec"].get("storageClassName")
-    if wish.storage_class is None:
-        # Given up, the field would be taken from the claim, which cannot be.
-        return present if class_is_ours(live) else None
-    if wish.storage_class != present:
-        raise RolloutBlocked(
-            Reason.OVERRIDE_INVALID,
-            f"invalid overrides: cannot change the storage class of {_CLAIM} {name} from "
-            f"{present} to {wish.storage_class}: a volume stays where its data is",
-            step=f"set {wish.where_class} to {present}, or move the data: a backup can be restored "
-            "into a new registry with that class",
-        )
-    return wish.storage_class
+    # Given up, a class that was asked for would be taken from the claim, which cannot be.
+    return replace(_as_it_is(live), size=size)
 
 
 def _check_shrink(present: str, wanted: str, *, where: str) -> None:

@@ -22,6 +22,7 @@ from hatoba.operator.backup.places import Places
 from hatoba.operator.backup.specs import NotReady, read_spec
 from hatoba.operator.backup.telling import BLOBS_MISSING, SUSPENDED, Teller
 from hatoba.operator.backup.types import BackupSpec
+from hatoba.operator.blobstores import only_reads
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.runtime.controller import Key, Outcome
 
@@ -157,6 +158,11 @@ class Backups:
         app = await self._cluster.find("Deployment", f"{name}-quay-app", namespace=namespace)
         if app is None or not (registry.get("status") or {}).get("currentVersion"):
             raise NotReady("RegistryNotReady", f"QuayRegistry {name} has no database yet")
+        if only_reads(app["spec"]["template"]):
+            # Its volume may be the one from before by the time that the backup reads blobs.
+            raise NotReady(
+                "BlobsMoving", f"the blobs of QuayRegistry {name} are moving to another volume"
+            )
         return registry, app
 
 

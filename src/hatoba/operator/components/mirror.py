@@ -9,8 +9,13 @@ from typing import Final
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
 from hatoba.operator.components import deployments, quay
+from hatoba.operator.components.configured import (
+    configuration_mounts,
+    configuration_volumes,
+    registry_variables,
+)
 from hatoba.operator.components.contract import ComponentType, Mounts
-from hatoba.operator.components.objectstorage import on_one_node
+from hatoba.operator.components.objectstorage import storage_mounts, storage_volumes, with_blobs
 from hatoba.operator.model import Owned, RegistryPlan, Verdict
 
 MIRROR_NAME: Final = "quay-mirror"
@@ -33,14 +38,14 @@ def _pod(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
                 "image": plan.settings.images.quay,
                 "args": ["registry", "worker", "mirror"],
                 "env": [
-                    *quay.registry_variables(mounts),
+                    *registry_variables(mounts),
                     {"name": "ENSURE_NO_MIGRATION", "value": "true"},
                 ],
                 "resources": objects.resources(("500m", "512Mi"), ("1", "2Gi")),
-                "volumeMounts": [*quay.configuration_mounts(), *quay.storage_mounts(plan)],
+                "volumeMounts": [*configuration_mounts(), *storage_mounts(plan)],
             }
         ],
-        "volumes": [*quay.configuration_volumes(plan, mounts), *quay.storage_volumes(plan)],
+        "volumes": [*configuration_volumes(plan, mounts), *storage_volumes(plan)],
     }
 
 
@@ -57,7 +62,7 @@ def _objects(plan: RegistryPlan, mounts: Mounts) -> Sequence[JsonObject]:
         annotate_pods=True,
         pod=_pod(plan, mounts),
     )
-    return [on_one_node(plan, quay.with_authorities(plan, obj))]
+    return [with_blobs(plan, quay.with_authorities(plan, obj))]
 
 
 def _configuration(_plan: RegistryPlan) -> JsonObject:

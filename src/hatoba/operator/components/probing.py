@@ -10,13 +10,13 @@ from typing import Final
 from hatoba.config.components import COMPONENT_KEYS
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import objects
-from hatoba.operator.components.contract import Mounts
-from hatoba.operator.components.quay import (
-    APP,
+from hatoba.operator.components.configured import (
     configuration_mounts,
     configuration_volumes,
     registry_variables,
 )
+from hatoba.operator.components.contract import Mounts
+from hatoba.operator.components.quay import APP
 from hatoba.operator.model import RegistryPlan
 from hatoba.operator.tailoring import with_variables
 

@@ -14,66 +14,21 @@ from hatoba.kernel.json import JsonObject
 from hatoba.operator import names, objects
 from hatoba.operator.backup.jobs import restoring
 from hatoba.operator.components import deployments
+from hatoba.operator.components.configured import (
+    CONFIG_PATH,
+    SERVICE_CA,
+    configuration_mounts,
+    configuration_volumes,
+    registry_variables,
+)
 from hatoba.operator.components.contract import ComponentType, Mounts, no_configuration
-from hatoba.operator.components.objectstorage import MOUNT_PATH, on_one_node, uses_volume
-from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan, Verdict
+from hatoba.operator.components.objectstorage import storage_mounts, storage_volumes, with_blobs
+from hatoba.operator.model import Owned, RegistryPlan, Verdict
 from hatoba.operator.replicas import is_ours
 
 APP: Final = "quay-app"
 EDITOR: Final = "quay-config-editor"
 UPGRADE: Final = "quay-app-upgrade"
-SERVICE_CA: Final = "cluster-service-ca"
-CONFIG_PATH: Final = "/conf/stack"
-CA_PATH: Final = "/conf/stack/extra_ca_certs"
-
-
-def configuration_volumes(plan: RegistryPlan, mounts: Mounts) -> list[JsonObject]:
-    """Return the volumes with config.yaml, certificates and the cluster's own authority."""
-    return [
-        {
-            "name": "config",
-            "projected": {
-                "sources": [
-                    {"secret": {"name": mounts.config}},
-                    {"secret": {"name": mounts.certificates}},
-                ]
-            },
-        },
-        {"name": "extra-ca-certs", "configMap": {"name": plan.prefix + SERVICE_CA}},
-    ]
-
-
-def configuration_mounts() -> list[JsonObject]:
-    """Return where these volumes appear."""
-    return [
-        {"name": "config", "mountPath": CONFIG_PATH},
-        {"name": "extra-ca-certs", "mountPath": CA_PATH, "readOnly": True},
-    ]
-
-
-def storage_volumes(plan: RegistryPlan) -> list[JsonObject]:
-    """Return the volume with blobs, if blobs lie in a volume."""
-    if not uses_volume(plan):
-        return []
-    claim = {"claimName": plan.prefix + DATA_STORE}
-    return [{"name": "datastorage", "persistentVolumeClaim": claim}]
-
-
-def storage_mounts(plan: RegistryPlan) -> list[JsonObject]:
-    """Return where that volume appears."""
-    return [{"name": "datastorage", "mountPath": MOUNT_PATH}] if uses_volume(plan) else []
-
-
-def registry_variables(mounts: Mounts) -> list[JsonObject]:
-    """Return the environment of every pod that runs the registry's code."""
-    return [
-        {"name": "QE_K8S_CONFIG_SECRET", "value": mounts.config},
-        objects.field_variable("QE_K8S_NAMESPACE", "metadata.namespace"),
-        {"name": "QUAYCONF", "value": CONFIG_PATH},
-        {"name": "HATOBA_DATA", "value": MOUNT_PATH},
-        {"name": "DEBUGLOG", "value": "false"},
-    ]
-
 
 WORKER_COUNTS: Final = (
     {"name": "WORKER_COUNT_WEB", "value": "4"},
@@ -259,7 +214,7 @@ def _app(plan: RegistryPlan, mounts: Mounts) -> JsonObject:
     obj = objects.deployment(
         plan, APP, component="base", label=APP, app=True, annotate_pods=True, pod=pod
     )
-    return on_one_node(plan, with_authorities(plan, obj))
+    return with_blobs(plan, with_authorities(plan, obj))
 
 
 def with_authorities(plan: RegistryPlan, deployment: JsonObject) -> JsonObject:

@@ -222,6 +222,9 @@ class Informer:
             self._changed(obj)
 
 
+_CLAIM: Final = "persistentVolumeClaim"
+
+
 def _key(obj: JsonObject) -> Place:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
@@ -246,5 +249,6 @@ def _trimmed(obj: JsonObject) -> JsonObject:
         obj["spec"] = {
             "nodeName": obj["spec"].get("nodeName", ""),
             "containers": [{"name": c["name"], "image": c.get("image", "")} for c in containers],
+            "volumes": [v for v in obj["spec"].get("volumes") or [] if _CLAIM in v],
         }
     return obj
