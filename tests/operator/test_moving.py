@@ -21,7 +21,8 @@ from tests.operator.weather import Calm, Death
 from hatoba.cluster.objects import CLAIMS, DEPLOYMENTS, JOBS, PODS, ResourceName
 from hatoba.kernel.clock import SystemClock
 from hatoba.operator.components.postgres import copy_jobs
-from hatoba.operator.model import DataMove, DataStore, Images
+from hatoba.operator.datastores import DataMove, DataStore
+from hatoba.operator.model import Images
 from hatoba.operator.moving import Mover
 from hatoba.operator.process import Operator
 from hatoba.operator.stores import major_of, stores_of

@@ -19,11 +19,10 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.datastores import DataMove, DataStore
 from hatoba.operator.diagnosis import of_claim, of_workload
 from hatoba.operator.model import (
     DATA_STORE,
-    DataMove,
-    DataStore,
     Owned,
     Reason,
     RegistryPlan,

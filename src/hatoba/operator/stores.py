@@ -26,10 +26,9 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.datastores import DataMove, DataStore
 from hatoba.operator.diagnosis import condition_of, of_claim, of_workload, quoted
 from hatoba.operator.model import (
-    DataMove,
-    DataStore,
     Images,
     Owned,
     Reason,

@@ -13,8 +13,9 @@ from typing import Final
 from hatoba.kernel.json import JsonObject
 from hatoba.kernel.quantities import amount, canonical
 from hatoba.operator import names
+from hatoba.operator.datastores import DataStore
 from hatoba.operator.landscape import StorageClass, Volume
-from hatoba.operator.model import DATA_STORE, DataStore, Owned, Reason, RolloutBlocked
+from hatoba.operator.model import DATA_STORE, Owned, Reason, RolloutBlocked
 from hatoba.operator.overrides import NOTHING, Overrides
 
 DEFAULT_SIZE: Final = "50Gi"

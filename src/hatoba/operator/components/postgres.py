@@ -11,8 +11,9 @@ from hatoba.operator.components import deployments
 from hatoba.operator.components.contract import ComponentType, Mounts
 from hatoba.operator.components.horizontalpodautoscaler import MOST_PODS
 from hatoba.operator.components.quay import workers_of_pod
+from hatoba.operator.datastores import DataMove
 from hatoba.operator.diagnosis import of_workload
-from hatoba.operator.model import DataMove, Owned, Reason, RegistryPlan, Verdict
+from hatoba.operator.model import Owned, Reason, RegistryPlan, Verdict
 from hatoba.operator.stores import CHECK, COPY
 
 DATABASE: Final = "quay-database"
