@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench azurite image bundle test-image test-elsewhere
+.PHONY: help up down test torture bench check install install-dev format lock packages packages-test packages-bench azurite older-postgres image bundle test-image test-elsewhere
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -41,7 +41,7 @@ install-dev: $(VENV)/.dev $(VENV)/.runtime ## ... and what tests need
 packages:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql redis-server libnss-wrapper kubectl
 
-packages-test: packages azurite
+packages-test: packages azurite older-postgres
 	@deploy/install-packages skopeo podman buildah docker-registry strace faketime wrk
 
 # Microsoft's emulator of Azure's storage, a peer of tests alone; where npm can get nothing those tests say so and are skipped, and
@@ -53,6 +53,15 @@ $(AZURITE): tests/azurite/package-lock.json
 	@deploy/install-packages nodejs npm
 	@for attempt in 1 2 3; do (cd tests/azurite && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
 	  echo "npm could not install Azurite: the tests against Azure's storage are skipped." >&2; [ -z "$(STRICT)" ]
+
+# PostgreSQL 13, which Debian does not have any more: databases move from it. Where npm can get nothing they move from Debian's.
+OLDER_POSTGRES := tests/older_postgres/node_modules/.installed
+older-postgres: $(OLDER_POSTGRES)
+
+$(OLDER_POSTGRES): tests/older_postgres/package-lock.json
+	@deploy/install-packages nodejs npm
+	@for attempt in 1 2 3; do (cd tests/older_postgres && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
+	  echo "npm could not install PostgreSQL 13: in tests databases move between servers of one version." >&2
 
 packages-bench:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql docker-registry skopeo wrk

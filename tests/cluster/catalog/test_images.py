@@ -70,8 +70,34 @@ def test_a_home_may_add_another_version_of_an_image(tmp_path):
         standard_catalog(path).find("next:2")
 
 
+@pytest.mark.parametrize("name", ["sclorg/postgresql-13-c9s", "sclorg/redis-7-c9s"])
+def test_a_home_may_run_another_version_of_a_server(name, tmp_path):
+    path = tmp_path / "catalog.yaml"
+    path.write_text(f"- {{image: '*{name}:*', like: {name}, program: /older/bin/server}}\n")
+    situation = Situation(root=tmp_path, address="127.9.0.2")
+    ours, other = standard_catalog().find(name), standard_catalog(path).find(f"quay.io/{name}:1")
+    words = [*other.entrypoint(situation)]
+    assert words.pop(words.index("--program") + 1) == "/older/bin/server"
+    known = [*ours.entrypoint(situation)]
+    del known[known.index("--program") + 1]
+    assert words == known
+    assert (other.user, other.stop_signal) == (ours.user, ours.stop_signal)
+    if "PATH" in (variables := other.variables(situation)):
+        # What is not beside the older server, such as pg_isready, is found beside this machine's.
+        places = ours.variables(situation)["PATH"]
+        assert variables["PATH"] == f"/older/bin:{places}"
+
+
 @pytest.mark.parametrize(
-    "text", ["{}", "- {image: a, like: 1}", "- {command: [a]}", "- [", "just text"]
+    "text",
+    [
+        "{}",
+        "- {image: a, program: b}",
+        "- {image: a, like: 1}",
+        "- {command: [a]}",
+        "- [",
+        "just text",
+    ],
 )
 def test_a_malformed_catalog_is_refused(text, tmp_path):
     path = tmp_path / "catalog.yaml"

@@ -1,16 +1,18 @@
 """A server's content in another server, complete and equal.
 
-HATOBA_TEST_POSTGRES_BEFORE names a directory with `initdb` and `postgres` of an older major version
-for the server that is copied from; without it both are of this machine's version.
+Copied from is PostgreSQL 13, or what HATOBA_TEST_POSTGRES_BEFORE names: a directory with `initdb` and
+`postgres` of an older major version. Where neither can be had both are of this machine's version.
 """
 
 import asyncio
 import os
+import tempfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from tests.postgresql import own_postgres, program
+from tests.postgresql import older_postgres, own_postgres, program
 
 from hatoba.registry.backup.errors import CopyDiffers, DumpFailed
 from hatoba.registry.backup.relocation import Server, compare_database, copy_server
@@ -84,11 +86,22 @@ async def fill(source):
 
 
 @pytest.fixture(scope="module")
-def servers():
+def older():
+    """Where an older PostgreSQL is; "" where there is none."""
+    if OLDER:
+        yield OLDER
+        return
+    with tempfile.TemporaryDirectory(prefix="hatoba-test-older-") as directory:
+        Path(directory).chmod(0o755)
+        yield str(older_postgres(Path(directory)) or "")
+
+
+@pytest.fixture(scope="module")
+def servers(older):
     """A server with content and one to copy to."""
     if program("pg_dump") is None:
         pytest.skip("no PostgreSQL client programs (Debian: postgresql-client)")
-    with own_postgres(OLDER) as old, own_postgres() as new:
+    with own_postgres(older) as old, own_postgres() as new:
         found = asyncio.run(an_administrator(old.url)), asyncio.run(an_administrator(new.url))
         asyncio.run(fill(found[0]))
         yield found
@@ -100,9 +113,9 @@ async def copied(servers):
     return servers
 
 
-async def test_everything_arrives_and_a_second_run_begins_anew(servers):
+async def test_everything_arrives_and_a_second_run_begins_anew(servers, older):
     source, target = servers
-    if OLDER:
+    if older:
         assert await ask(source, "SHOW server_version") != await ask(target, "SHOW server_version")
     # What an image makes at its first start, and what an attempt that was cut off left.
     await do(target, "DROP TABLE IF EXISTS note; CREATE TABLE note (something text)")

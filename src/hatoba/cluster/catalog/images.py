@@ -56,6 +56,8 @@ class Image:
     quick_signal: str = "SIGTERM"
     """Ends it without waiting for others, when the whole cluster stops."""
     user: UserKind = "unprivileged"
+    running: "Callable[[str], Image] | None" = None
+    """Returns the image with another program, where a launcher of ours starts one."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -112,10 +114,11 @@ def full_name(reference: str) -> str:
 
 
 def read_entries(path: Path, *, known: Catalog = _NOTHING) -> list[Entry]:
-    """Read additional entries: a list of {image, command, args, env, stopSignal, like}.
+    """Read additional entries: a list of {image, command, args, env, stopSignal, like, program}.
 
     `like` names a known image: what the entry leaves out is as with that, and its variables are
-    set besides. So a second version of a program can run next to the first.
+    set besides. So a second version of a program can run next to the first. `program` is the server
+    that a known image of PostgreSQL or Redis starts: another version of it than this machine's.
 
     Raises:
         InvalidInput: the file is not such a list.
@@ -146,6 +149,12 @@ def _entry(path: Path, item: object, known: Catalog) -> Entry:
 
 def _described(image: Image, item: Mapping[str, Any]) -> Image:
     """Return the image with all that an entry says."""
+    if "program" in item:
+        if image.running is None:
+            raise InvalidInput(
+                f"{item['image']}: `program` is for what is `like` PostgreSQL or Redis"
+            )
+        image = image.running(str(item["program"]))
     variables = {str(key): str(value) for key, value in (item.get("env") or {}).items()}
     found = replace(image, variables=lambda situation: {**image.variables(situation), **variables})
     if "command" in item:

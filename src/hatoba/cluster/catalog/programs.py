@@ -82,21 +82,33 @@ def _postgresql() -> Image:
     # PATH may hold a link beside which the other programs are not. (Redis, though, is one program
     # under several names and must keep the one it was found by.)
     program = str(Path(find_program("postgres", package="postgresql")).resolve())
+    return _running_postgresql(program, beside=program)
+
+
+def _running_postgresql(program: str, *, beside: str) -> Image:
+    """Return the image with a server; what is not beside that is found beside this machine's."""
+    places = dict.fromkeys(str(Path(path).parent) for path in (program, beside))
     return Image(
         entrypoint=lambda situation: _launcher("postgresql", situation, program),
         # Probes find the server's own programs, and not Debian's Perl script around them.
-        variables=lambda _: {"PATH": f"{Path(program).parent}:/usr/local/bin:/usr/bin:/bin"},
+        variables=lambda _: {"PATH": ":".join([*places, "/usr/local/bin:/usr/bin:/bin"])},
         # Fast shutdown: PostgreSQL answers SIGTERM by waiting for its clients to leave.
         stop_signal="SIGINT",
         quick_signal="SIGINT",
         user="launcher",
+        running=lambda other: _running_postgresql(other, beside=beside),
     )
 
 
 def _redis() -> Image:
-    program = find_program("redis-server", package="redis-server")
+    return _running_redis(find_program("redis-server", package="redis-server"))
+
+
+def _running_redis(program: str) -> Image:
     return Image(
-        entrypoint=lambda situation: _launcher("redis", situation, program), user="launcher"
+        entrypoint=lambda situation: _launcher("redis", situation, program),
+        user="launcher",
+        running=_running_redis,
     )
 
 
