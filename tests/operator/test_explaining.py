@@ -6,7 +6,8 @@ import sys
 import pytest
 import yaml
 from tests.operator.builders import NAME, NAMESPACE
-from tests.operator.conftest import DEPLOY, a_kubeconfig
+from tests.operator.conftest import DEPLOY, STORAGE_CLASSES, a_kubeconfig
+from tests.operator.test_moving import annotate, end
 
 from hatoba.cluster.objects import DEPLOYMENTS, PODS, SECRETS
 from hatoba.operator.names import COMPONENT_ORDER
@@ -189,6 +190,40 @@ async def test_what_a_diff_says_is_what_the_next_passes_do(world, hatoba):
     assert changed == {f"{NAME}-quay-app", f"{NAME}-quay-mirror", f"{NAME}-quay-config-editor"}
     assert doing(output, "create") == [f"Secret {NAME}-quay-config-secret-…"]
     assert len(doing(output, "remove")) == 1
+
+
+async def test_a_move_of_blobs_is_previewed_and_explained(world, hatoba):
+    await a_registry(world)
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "fast"},
+        "provisioner": "example.com/disk",
+    }
+    await world.objects.create(STORAGE_CLASSES, storage, manager="test")
+    change = yaml.safe_load(a_change())
+    change["metadata"]["annotations"] = {"hatoba.dev/datastore-class": "fast"}
+    code, output = await hatoba("diff", "-f", "-", stdin=yaml.safe_dump(change))
+    claim = f"{NAME}-quay-datastore-2"
+    assert code == 1
+    assert sorted(doing(output, "create")) == [
+        f"Job {claim}-check",
+        f"PersistentVolumeClaim {claim}",
+    ]
+    assert "pods are replaced three times, and pushes are refused while" in output
+    assert doing(output, "restart") == []
+    await annotate(world, datastore_class="fast")
+    await world.once()
+    await world.once()
+    code, output = await hatoba("explain", NAME)
+    assert (code, f"Job {claim}-check  running" in output) == (0, True)
+    assert f"before anything is copied for the move of blobs ({NAME}-quay-datastore to" in output
+    await end(world, "FailureTarget", "Failed", suffix="quay-datastore-2-check")
+    await world.once()
+    code, output = await hatoba("explain", NAME)
+    assert (code, f"Job {claim}-check  failed" in output) == (1, True)
+    assert "Read its log with kubectl" in output
+    assert f"since Job {claim}-check failed at the move of blobs" in output
 
 
 async def test_images_are_those_of_the_operator_that_runs(world, hatoba):

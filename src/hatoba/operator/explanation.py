@@ -129,8 +129,9 @@ def _step(case: Case, verdicts: Mapping[str, Verdict], migration: status.Migrati
     for kind in unready:
         if verdicts[kind].diagnosed:
             return _sentence(verdicts[kind].step)
-    if migration.failure:
-        return _sentence(migration.failure.rpartition(": ")[2])
+    _, unmoved = status.unmoved(case.plan) or ("", "")
+    if failure := migration.failure or unmoved:
+        return _sentence(failure.rpartition(": ")[2])
     generation = case.registry["metadata"].get("generation")
     if (case.registry.get("status") or {}).get("observedGeneration") != generation:
         return "Wait for the operator; if it does not come, see that its Deployment runs."
