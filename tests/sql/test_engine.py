@@ -2,6 +2,7 @@ import asyncio
 import errno
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -119,3 +120,16 @@ def test_a_connection_whose_end_was_not_heard_is_not_used(postgres_server):
     with postgres_server.database() as url:
         before, after = asyncio.run(ask_before_and_after(url))
     assert before != after
+
+
+async def test_several_may_be_the_first_to_open_a_new_file(tmp_path) -> None:
+    async def first(path: Path) -> None:
+        database = open_database(f"sqlite:///{path}")
+        try:
+            async with database.begin() as connection:
+                await connection.execute(text("CREATE TABLE IF NOT EXISTS t (id integer)"))
+        finally:
+            await database.close()
+
+    for number in range(20):
+        await asyncio.gather(*(first(tmp_path / f"{number}.db") for _ in range(4)))

@@ -11,6 +11,7 @@ import errno
 import select
 import shlex
 import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any, Final
 import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -37,6 +38,7 @@ POOL_SIZE: Final = 8
 POOL_OVERFLOW: Final = 8
 POOL_WAIT_SECONDS: Final = 30
 SQLITE_WAIT_MILLISECONDS: Final = 30_000
+_SWITCHES: Final = 5
 _NOT_NOW: Final = frozenset(
     {
         "3D000",  # no such database: one that is being made answers before its databases exist
@@ -337,11 +339,29 @@ def _refuse_ended(
         raise DisconnectionError
 
 
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Switch a file to a write-ahead log, which is one for all.
+
+    Of several that do so at once on a new file SQLite lets one succeed, and does not always make
+    the others wait as it does elsewhere: they take a lock that is waited for, and find it done.
+    """
+    for attempt in range(1, _SWITCHES + 1):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == _SWITCHES:
+                raise
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("ROLLBACK")
+        else:
+            return
+
+
 def _prepare_sqlite(engine: AsyncEngine) -> None:
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={SQLITE_WAIT_MILLISECONDS}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         # An answered request must survive a power cut: WAL alone would lose the last commits.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
