@@ -46,10 +46,10 @@ def test_blobs_move_to_another_class_while_they_are_pulled(registry, tmp_path):
         "metadata": {"name": "faster"}, "provisioner": storage["provisioner"],
     }  # fmt: skip
     (tmp_path / "class.json").write_text(json.dumps(made))
-    home.kubectl("create", "-f", str(tmp_path / "class.json"))
+    home.kubectl("apply", "-f", str(tmp_path / "class.json"))
     with Pulls(registry) as pulls:
         home.kubectl(
-            "annotate", "quayregistry", REGISTRY, "-n", NAMESPACE,
+            "annotate", "quayregistry", REGISTRY, "-n", NAMESPACE, "--overwrite",
             "hatoba.dev/datastore-class=faster",
         )  # fmt: skip
         told = home.until(
@@ -76,7 +76,8 @@ def test_blobs_move_to_another_class_while_they_are_pulled(registry, tmp_path):
         }
         assert claims == {NEW}
     home.kubectl(
-        "annotate", "quayregistry", REGISTRY, "-n", NAMESPACE, f"hatoba.dev/release-volume={OLD}",
+        "annotate", "quayregistry", REGISTRY, "-n", NAMESPACE, "--overwrite",
+        f"hatoba.dev/release-volume={OLD}",
     )  # fmt: skip
     home.until(
         lambda: "NotFound" in home.kubectl("get", "pvc", OLD, "-n", NAMESPACE, check=False),
