@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from tests.azure_storage import AzureEmulator, running_azure
 from tests.object_storage import ObjectStorage, running_object_storage
@@ -12,6 +14,17 @@ from tests.swift_storage import Swift, running_swift
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("hatoba", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hatoba")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a command did that ran in the test's own process: its output may be closed."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
