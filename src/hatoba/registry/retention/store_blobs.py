@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Row, delete, exists, func, select, text
+from sqlalchemy import Row, delete, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.content.quarantine import blob_key
@@ -15,7 +15,7 @@ from hatoba.registry.db.tables.blobs import (
 )
 from hatoba.registry.db.tables.hatoba import blob_damages, blob_quarantine
 from hatoba.registry.retention.dependents import Dependents
-from hatoba.registry.retention.store import is_referred_to
+from hatoba.registry.retention.store import prefer_indexes, references
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
@@ -81,7 +81,10 @@ async def lock_row(connection: AsyncConnection, *, storage_id: int) -> AnyRow | 
 
 async def is_in_use(connection: AsyncConnection, *, storage_id: int, now: datetime) -> bool:
     """Say whether something refers to a blob; ask once its row is locked."""
-    used = select(image_storages.c.id).where(image_storages.c.id == storage_id, is_referred_to(now))
+    await prefer_indexes(connection)
+    used = select(image_storages.c.id).where(
+        image_storages.c.id == storage_id, or_(*references(now))
+    )
     statement = select(exists(used))
     return bool((await connection.execute(statement)).scalar_one())
 
