@@ -212,9 +212,3 @@ def test_a_configuration_that_the_registry_would_refuse_blocks():
     reason, message = blocked(check_plan, a_plan(config={"SUPER_USERS": {"not": "a list"}}))
     assert reason is Reason.CONFIG_INVALID
     assert "SUPER_USERS" in message
-
-
-def test_a_name_that_makes_service_names_too_long_blocks():
-    reason, message = blocked(check_plan, a_plan(name="x" * 44))
-    assert reason is Reason.CONFIG_INVALID
-    assert "longer than 43" in message

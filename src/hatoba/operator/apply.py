@@ -29,8 +29,9 @@ from hatoba.operator.components.monitoring import undisputed
 from hatoba.operator.diagnosis import condition_of
 from hatoba.operator.kubernetes import Cluster
 from hatoba.operator.leftovers import secrets_in_use
-from hatoba.operator.model import DATA_STORE, Owned, Reason, RegistryPlan, RolloutBlocked
+from hatoba.operator.model import Owned, Reason, RegistryPlan, RolloutBlocked
 from hatoba.operator.moving import Mover, marked
+from hatoba.operator.objects import is_of_blobs
 from hatoba.operator.render import Rendered
 from hatoba.operator.replicas import handed_over, is_ours
 from hatoba.operator.status import is_current_job
@@ -124,7 +125,7 @@ class Applier:
         self, plan: RegistryPlan, obj: JsonObject, live: JsonObject | None
     ) -> bool:
         """Create a Job once per version; a template that changed is no reason to run it again."""
-        if (mover := self._mover_of(plan, obj)) is not None:
+        if (mover := self._mover_of(obj)) is not None:
             return await mover.bring(plan, stamped(obj), live)
         if not plan.migrating or plan.store("quay-database").is_stopped:
             return False
@@ -140,12 +141,11 @@ class Applier:
         await self._cluster.delete("Job", metadata["name"], namespace=metadata["namespace"])
         return True
 
-    def _mover_of(self, plan: RegistryPlan, job: JsonObject) -> Mover | BlobMover | None:
+    def _mover_of(self, job: JsonObject) -> Mover | BlobMover | None:
         """Return who starts a Job, None for one that prepares a version."""
-        name = job["metadata"]["name"]
-        if name.startswith(plan.prefix + DATA_STORE):
+        if is_of_blobs(job):
             return self._blob_mover
-        return self._mover if name.endswith((CHECK, COPY)) else None
+        return self._mover if job["metadata"]["name"].endswith((CHECK, COPY)) else None
 
     async def create_job(self, obj: JsonObject) -> None:
         """Create a Job; one that exists is left alone."""

@@ -85,7 +85,7 @@ class BlobMover:
         done = [store.claim] if names.COPIED_ANNOTATION in notes else []
         for suffix in (*done, *filter(None, [store.abandoned])):
             for step in (CHECK, FILL, COPY):
-                await remove(self._cluster, "Job", plan.prefix + suffix + step, owned)
+                await remove(self._cluster, "Job", plan.job_name(suffix + step), owned)
         if store.abandoned:
             await remove(self._cluster, _CLAIM, plan.prefix + store.abandoned, owned)
         for suffix in store.kept:

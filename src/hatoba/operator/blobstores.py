@@ -53,7 +53,7 @@ _READ_ONLY: Final = "pulls go on, pushes are refused"
 def blob_store_of(plan: RegistryPlan, *, storage_class: str | None, owned: Owned) -> DataStore:
     """Return where blobs live that lie in a volume."""
     image = plan.settings.images.quay
-    claims = claims_of(plan.prefix, DATA_STORE, owned)
+    claims = claims_of(plan.name, DATA_STORE, owned)
     filled = [found for found in claims if found.filled]
     if not filled:
         return DataStore(claim=DATA_STORE, image=image)
@@ -73,7 +73,7 @@ def blob_store_of(plan: RegistryPlan, *, storage_class: str | None, owned: Owned
     if begun is not None and not _fits(begun, storage_class):
         return replace(store, abandoned=begun.suffix)
     suffix = begun.suffix if begun is not None else f"{DATA_STORE}-{current.number + 1}"
-    move = progress(DataMove(claim=suffix, image=image), plan.prefix, owned)
+    move = progress(DataMove(claim=suffix, image=image), plan.name, owned)
     return replace(
         store,
         access_mode=_mode_of(current.live),
@@ -93,8 +93,8 @@ def _mode_of(claim: JsonObject) -> str:
 
 def _filling(plan: RegistryPlan, move: DataMove, owned: Owned, *, claim: str) -> DataMove:
     """Say how far the copies are."""
-    copying = owned.get("Job", plan.prefix + move.claim + COPY)
-    filling = owned.get("Job", plan.prefix + move.claim + FILL)
+    copying = owned.get("Job", plan.job_name(move.claim + COPY))
+    filling = owned.get("Job", plan.job_name(move.claim + FILL))
     if copying is not None or has_ended(filling, "Complete"):
         # Nobody begins what cannot end: once the last copy runs, it is waited for.
         if copying is not None:
@@ -207,7 +207,7 @@ def verdict_of(plan: RegistryPlan, owned: Owned) -> Verdict | None:
 
 
 def _copying(plan: RegistryPlan, owned: Owned, move: DataMove) -> Verdict:
-    job = owned.get("Job", plan.prefix + move.claim + COPY)
+    job = owned.get("Job", plan.job_name(move.claim + COPY))
     what = _told(plan, move)
     if job is None:
         writing = [
@@ -218,7 +218,8 @@ def _copying(plan: RegistryPlan, owned: Owned, move: DataMove) -> Verdict:
         waits = f" (waits for the end of Pod {min(writing)})" if writing else ""
         return _moving(
             f"the registry becomes read-only for {what}: {_READ_ONLY}",
-            step=f"Job {plan.prefix}{move.claim}{COPY} begins when no pod writes any more{waits}",
+            step=f"Job {plan.job_name(move.claim + COPY)} begins when no pod writes any "
+            f"more{waits}",
         )
     name = job["metadata"]["name"]
     if (cause := of_workload(owned, job)) is not None:
@@ -259,11 +260,13 @@ def _preparation(plan: RegistryPlan, owned: Owned, move: DataMove) -> str:
     if move.held:
         return f"before pushes are refused for {what}, {move.held} has to end"
     if move.checked:
-        job = owned.get("Job", claim + FILL)
+        name = plan.job_name(move.claim + FILL)
+        job = owned.get("Job", name)
         cause = of_workload(owned, job) if job is not None else None
         trouble = f": {cause.fact}: {cause.step}" if cause is not None else ""
-        return f"Job {claim}{FILL} copies for {what}, while the registry serves{trouble}"
-    text = f"before anything is copied for {what}, Job {claim}{CHECK} tries both volumes"
+        return f"Job {name} copies for {what}, while the registry serves{trouble}"
+    name = plan.job_name(move.claim + CHECK)
+    text = f"before anything is copied for {what}, Job {name} tries both volumes"
     pending = of_claim(owned, claim)
     return f"{text}: {pending.fact}: {pending.step}" if pending is not None else text
 
@@ -275,7 +278,7 @@ def failure_of(plan: RegistryPlan) -> str:
     if move is None or not move.failure:
         return ""
     suffix = (COPY if move.filled else FILL) if move.checked else CHECK
-    job = f"{plan.prefix}{move.claim}{suffix}"
+    job = plan.job_name(move.claim + suffix)
     step = move.step or (
         f"read its log with kubectl -n {plan.namespace} logs job/{job}, and delete it to try again"
     )

@@ -35,7 +35,10 @@ _ONE_PLACE = (
     "spec.vault names exactly one of claimName and s3",
 )
 _UNCHANGED = ("self.spec == oldSelf.spec", "the spec of a restoration cannot be changed")
-_SHORT = ("size(self.metadata.name) <= 40", "the name is longer than 40 characters")
+_SHORT = (
+    f"size(self.metadata.name) <= {names.MAXIMUM_BACKUP_NAME_LENGTH}",
+    f"the name is longer than {names.MAXIMUM_BACKUP_NAME_LENGTH} characters",
+)
 _AGE = ("Age", "date", ".metadata.creationTimestamp")
 
 

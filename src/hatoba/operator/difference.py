@@ -13,7 +13,8 @@ from hatoba.kernel.json import JsonObject, JsonValue
 from hatoba.operator import names
 from hatoba.operator.apply import differs, scale_wanted
 from hatoba.operator.blobstores import FILL
-from hatoba.operator.model import DATA_STORE, Owned, RegistryPlan
+from hatoba.operator.model import Owned, RegistryPlan
+from hatoba.operator.objects import is_of_blobs
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.status import is_current_job
 from hatoba.operator.stores import CHECK, COPY
@@ -80,7 +81,7 @@ def _change(plan: RegistryPlan, obj: JsonObject, owned: Owned) -> Change | None:
 def _job(plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> Change | None:
     name, place = obj["metadata"]["name"], obj["metadata"]["namespace"]
     effect = Effect.RUN if live else Effect.CREATE
-    if (told := _move_told(plan, name)) is not None:
+    if (told := _move_told(obj)) is not None:
         made = Change(effect=effect, kind="Job", name=name, namespace=place, details=told)
         return made if live is None else None
     if not plan.migrating or (live is not None and is_current_job(live, plan)):
@@ -88,11 +89,12 @@ def _job(plan: RegistryPlan, obj: JsonObject, live: JsonObject | None) -> Change
     return Change(effect=effect, kind="Job", name=name, namespace=place)
 
 
-def _move_told(plan: RegistryPlan, name: str) -> tuple[str, ...] | None:
+def _move_told(job: JsonObject) -> tuple[str, ...] | None:
     """Say what a Job of a move does to people; None for other Jobs."""
+    name = job["metadata"]["name"]
     if not name.endswith((CHECK, COPY, FILL)):
         return None
-    if not name.startswith(plan.prefix + DATA_STORE):
+    if not is_of_blobs(job):
         if name.endswith(CHECK):
             return ("the database is stopped and moved once it has succeeded",)
         return ("the database is stopped until it has succeeded",)

@@ -183,8 +183,12 @@ class RegistryPlan:
 
     @property
     def prefix(self) -> str:
-        """What every object's name starts with."""
+        """What every object's name starts with, but for Jobs."""
         return f"{self.name}-"
+
+    def job_name(self, suffix: str) -> str:
+        """Return the name of a Job."""
+        return names.job_name(self.name, suffix)
 
     @property
     def own_certificate(self) -> bool:
@@ -221,7 +225,8 @@ class RegistryPlan:
         exposure = self.exposure
         if exposure.editor_host or not exposure.domain:
             return exposure.editor_host
-        return f"{self.name}-quay-config-editor-{self.namespace}.{exposure.domain}"
+        label = names.fitting(f"{self.name}-quay-config-editor-{self.namespace}")
+        return f"{label}.{exposure.domain}"
 
     @property
     def tls_source(self) -> TlsSource:

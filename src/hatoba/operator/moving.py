@@ -64,9 +64,11 @@ class Mover:
         """Create the Job once nobody else has the data; one that exists is left alone."""
         if live is not None:
             return False
-        claim = obj["metadata"]["name"].removeprefix(plan.prefix).removesuffix(COPY)
-        base = next(
-            base for base in DATABASES if (move := plan.store(base).move) and move.claim == claim
+        base, claim = next(
+            (base, move.claim)
+            for base in DATABASES
+            if (move := plan.store(base).move)
+            and plan.job_name(move.claim + COPY) == obj["metadata"]["name"]
         )
         if await is_filled(self._cluster, plan, claim) or not await self._is_down(plan, base):
             return False
@@ -107,11 +109,11 @@ class Mover:
             claim = owned.get(_CLAIM, plan.prefix + store.claim)
             notes = (claim or {"metadata": {}})["metadata"].get("annotations") or {}
             if names.COPIED_ANNOTATION in notes:
-                await remove(self._cluster, "Job", plan.prefix + store.claim + CHECK, owned)
-                await remove(self._cluster, "Job", plan.prefix + store.claim + COPY, owned)
+                await remove(self._cluster, "Job", plan.job_name(store.claim + CHECK), owned)
+                await remove(self._cluster, "Job", plan.job_name(store.claim + COPY), owned)
             if store.abandoned:
-                await remove(self._cluster, "Job", plan.prefix + store.abandoned + CHECK, owned)
-                await remove(self._cluster, "Job", plan.prefix + store.abandoned + COPY, owned)
+                await remove(self._cluster, "Job", plan.job_name(store.abandoned + CHECK), owned)
+                await remove(self._cluster, "Job", plan.job_name(store.abandoned + COPY), owned)
                 await remove(self._cluster, _CLAIM, plan.prefix + store.abandoned, owned)
             for suffix in store.kept:
                 if plan.prefix + suffix in plan.released:

@@ -4,6 +4,8 @@ Source: Quay operator 3.6.0, unless an attribute says otherwise. Names under `ha
 ours.
 """
 
+import hashlib
+import re
 from typing import Final
 
 GROUP: Final = "quay.redhat.com"
@@ -118,8 +120,16 @@ OWN_WORDS: Final = frozenset(
 OWN_PREFIXES: Final = ("hatoba.dev/", "quay-operator/")
 """Labels and annotations that overrides leave alone: objects and pods are found by them."""
 
+LONGEST_LABEL: Final = 63
+"""Characters of a Service's name, of a label's value (which a Job's name becomes on its pods), and
+of each part of a host name. Spec: RFC 1123 2.1, Kubernetes "Object Names and IDs"."""
 MAXIMUM_NAME_LENGTH: Final = 43
-"""`<name>-quay-config-editor` has to fit in the 63 characters of a Service's name."""
+"""`<name>-quay-config-editor` has to fit into that, being the name of a Service."""
+MAXIMUM_BACKUP_NAME_LENGTH: Final = 40
+"""Of a QuayRegistryBackup or QuayRegistryRestore, after which Jobs are named."""
+NAME_FORM: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""What the name of a Service may be, and so that of a registry: no dot, and no digit first."""
+_DIGEST_LENGTH: Final = 8
 
 NEEDED_KINDS: Final = frozenset(
     {
@@ -134,3 +144,31 @@ NEEDED_KINDS: Final = frozenset(
     }
 )
 """Kinds without which no registry can be looked after; others are optional parts of a cluster."""
+
+
+def fitting(text: str, *, end: str = "") -> str:
+    """Return `text` followed by `end`, within the bound of labels.
+
+    A longer text is cut, and a digest of it tells it from others that are cut alike.
+    """
+    if len(text) + len(end) <= LONGEST_LABEL:
+        return text + end
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+    room = LONGEST_LABEL - len(end) - _DIGEST_LENGTH - 1
+    return f"{text[:room].rstrip('-')}-{digest}{end}"
+
+
+def job_name(registry: str, suffix: str) -> str:
+    """Return the name of a registry's Job: its pods carry it as a label."""
+    return fitting(registry, end=f"-{suffix}")
+
+
+def name_fault(name: str) -> str:
+    """Say why there can be no registry of this name; "" when there can."""
+    if len(name) > MAXIMUM_NAME_LENGTH:
+        return f"the name {name} is longer than {MAXIMUM_NAME_LENGTH} characters"
+    if re.fullmatch(NAME_FORM, name) is None:
+        return (
+            f"no Service can be named after {name}: letters, digits and hyphens can, a letter first"
+        )
+    return ""

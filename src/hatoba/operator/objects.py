@@ -36,6 +36,8 @@ API_VERSIONS: Mapping[str, str] = {
     "PrometheusRule": "monitoring.coreos.com/v1",
 }
 
+BLOBS = "objectstorage"
+"""The component that holds them, whose only Jobs are those that move them."""
 APP_LABEL = {"app": "quay"}
 """On what the quay image itself needs, beside the registry's label."""
 
@@ -185,8 +187,14 @@ def job(
             },
         },
     )
+    obj["metadata"]["name"] = plan.job_name(suffix)
     obj["metadata"]["annotations"][names.VERSION_ANNOTATION] = plan.settings.quay_version
     return obj
+
+
+def is_of_blobs(job: JsonObject) -> bool:
+    """Tell whether a Job moves blobs."""
+    return bool((job["metadata"].get("annotations") or {}).get(names.COMPONENT_KEY) == BLOBS)
 
 
 def _pod(plan: RegistryPlan, pod: JsonObject) -> JsonObject:

@@ -83,7 +83,7 @@ def known_hostname(observation: Observation, bundle: Bundle, exposure: Exposure)
         return outward.address_of(service) if service is not None else None
     host = exposure.fixed_host
     if not host and exposure.domain:
-        host = f"{name}-quay-{namespace}.{exposure.domain}"
+        host = f"{names.fitting(f'{name}-quay-{namespace}')}.{exposure.domain}"
     return host + exposure.port_suffix if host else inside_address(name, namespace)
 
 
@@ -337,18 +337,27 @@ def _pair(plan: RegistryPlan, owned: Owned, stored: Mapping[str, str]) -> Certif
     return None
 
 
+def check_name(registry: JsonObject) -> None:
+    """Check that everything of a registry can be named after it.
+
+    The cluster's definition refuses long names only where it knows rules in CEL, and of others it
+    cannot say more: a rule that objects of before do not keep would stand in the way of their end.
+
+    Raises:
+        InputRefused: it cannot.
+    """
+    if fault := names.name_fault(registry["metadata"]["name"]):
+        raise InputRefused(
+            Reason.CONFIG_INVALID, fault, step="create the QuayRegistry under another name"
+        )
+
+
 def check_plan(plan: RegistryPlan) -> None:
     """Check what can only be judged with everything merged.
 
     Raises:
         RolloutBlocked: the pods would refuse this configuration, or clients the certificate.
     """
-    if len(plan.name) > names.MAXIMUM_NAME_LENGTH:
-        raise InputRefused(
-            Reason.CONFIG_INVALID,
-            f"the name {plan.name} is longer than {names.MAXIMUM_NAME_LENGTH} characters",
-            step="create the QuayRegistry under a shorter name",
-        )
     if findings := validate_mapping(merged_configuration(plan)):
         text = "; ".join(str(finding) for finding in findings)
         raise InputRefused(

@@ -25,7 +25,7 @@ from hatoba.operator.model import (
     RolloutBlocked,
 )
 from hatoba.operator.observation import Observation
-from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
+from hatoba.operator.plan import awaited, check_name, check_plan, completed, planned, sketch
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -46,6 +46,7 @@ async def explained(
     glance = await inspector.glance(registry)
     plan, blocked = sketch(glance, settings=settings), None
     try:
+        check_name(registry)
         plan = _judged(await inspector.observe(registry), settings=settings)
     except RolloutBlocked as found:
         blocked = found
@@ -98,13 +99,14 @@ async def previewed(
     """Say what the next passes would do with a QuayRegistry as it is wanted."""
     live = await inspector.registry(wanted["metadata"]["name"])
     candidate = _candidate(wanted, live, namespace=inspector.namespace)
-    if not (candidate["spec"]).get("configBundleSecret"):
-        return Preview(
-            spec=("configBundleSecret: a new Secret of defaults",),
-            notes=("the rest follows from that Secret: it can be shown once it exists",),
-        )
-    observation = _with_secrets(await inspector.observe(candidate), secrets)
     try:
+        check_name(candidate)
+        if not (candidate["spec"]).get("configBundleSecret"):
+            return Preview(
+                spec=("configBundleSecret: a new Secret of defaults",),
+                notes=("the rest follows from that Secret: it can be shown once it exists",),
+            )
+        observation = _with_secrets(await inspector.observe(candidate), secrets)
         found = _preview(observation, settings=settings, now=now)
     except RolloutBlocked as refusal:
         return Preview(refusal=refusal)

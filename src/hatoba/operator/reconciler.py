@@ -42,7 +42,7 @@ from hatoba.operator.neighbours import Neighbours
 from hatoba.operator.observation import Observation
 from hatoba.operator.observe import Observer
 from hatoba.operator.outside import Outside, finalizers_of
-from hatoba.operator.plan import awaited, check_plan, completed, planned, sketch
+from hatoba.operator.plan import awaited, check_name, check_plan, completed, planned, sketch
 from hatoba.operator.render import render, render_groundwork
 from hatoba.operator.report import Reporter
 from hatoba.operator.runtime.controller import RESYNC_SECONDS, Key, Outcome
@@ -131,6 +131,7 @@ class Reconciler:
             raise blocked_by(error) from error
 
     async def _pass(self, key: Key, registry: JsonObject) -> Outcome:
+        check_name(registry)
         try:
             if not (registry.get("spec") or {}).get("configBundleSecret"):
                 await self._keeper.give_bundle(registry)

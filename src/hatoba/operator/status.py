@@ -63,7 +63,7 @@ def migration_of(plan: RegistryPlan, owned: Owned) -> Migration:
     """Read the migration from its Job."""
     if not plan.migrating:
         return Migration(done=True)
-    job = owned.get("Job", plan.prefix + UPGRADE)
+    job = owned.get("Job", plan.job_name(UPGRADE))
     if job is None or not is_current_job(job, plan):
         return Migration()
     if int(job.get("status", {}).get("succeeded") or 0) > 0:

@@ -86,7 +86,7 @@ def stores_of(
     wanted = {"quay-database": images.postgres, "clair-postgres": images.clair_postgres}
     return {
         base: _store(
-            f"{registry}-",
+            registry,
             base,
             image=wanted[base],
             storage_class=overrides.get(kind, NOTHING).storage_class,
@@ -97,15 +97,15 @@ def stores_of(
 
 
 def _store(
-    prefix: str, base: str, *, image: str, storage_class: str | None, owned: Owned
+    registry: str, base: str, *, image: str, storage_class: str | None, owned: Owned
 ) -> DataStore:
-    claims = claims_of(prefix, base, owned)
+    claims = claims_of(registry, base, owned)
     filled = [found for found in claims if found.filled]
     if not filled:
         return DataStore(claim=base, image=image)
     current = filled[-1]
     begun = next((found for found in claims if found.number > current.number), None)
-    present = _present_image(prefix + base, current, owned) or image
+    present = _present_image(f"{registry}-{base}", current, owned) or image
     target = image if _goes(present, image) >= 0 else present
     store = DataStore(
         claim=current.suffix,
@@ -125,20 +125,20 @@ def _store(
     ):
         return replace(store, abandoned=begun.suffix)
     suffix = begun.suffix if begun is not None else f"{base}-{current.number + 1}"
-    return replace(store, move=progress(DataMove(claim=suffix, image=target), prefix, owned))
+    return replace(store, move=progress(DataMove(claim=suffix, image=target), registry, owned))
 
 
-def progress(begun: DataMove, prefix: str, owned: Owned) -> DataMove:
+def progress(begun: DataMove, registry: str, owned: Owned) -> DataMove:
     """Say how far a move is: whether its claim was tried, whether its last copy failed."""
-    copying = owned.get("Job", prefix + begun.claim + COPY)
-    checking = owned.get("Job", prefix + begun.claim + CHECK)
+    copying = owned.get("Job", names.job_name(registry, begun.claim + COPY))
+    checking = owned.get("Job", names.job_name(registry, begun.claim + CHECK))
     if checking is not None and not checks(checking, begun.image):
         checking = None
     if copying is not None or has_ended(checking, "Complete"):
         return replace(begun, checked=True, failure=failure_in(owned, copying))
     if failure := failure_in(owned, checking):
         return replace(begun, failure=failure)
-    if checking is None or of_claim(owned, prefix + begun.claim) is not None:
+    if checking is None or of_claim(owned, f"{registry}-{begun.claim}") is not None:
         # A volume takes its time; who waits for one is told of in the verdict.
         return begun
     cause = of_workload(owned, checking)
@@ -153,17 +153,17 @@ def checks(job: JsonObject, image: str) -> bool:
     )
 
 
-def claims_of(prefix: str, base: str, owned: Owned) -> list[FoundClaim]:
+def claims_of(registry: str, base: str, owned: Owned) -> list[FoundClaim]:
     """Return the claims of a database, or of blobs, by number; the first has none in its name."""
     form = re.compile(re.escape(base) + r"(?:-(\d+))?")
     found = []
     for live in owned.of_kind(_CLAIM):
-        suffix = live["metadata"]["name"].removeprefix(prefix)
+        suffix = live["metadata"]["name"].removeprefix(f"{registry}-")
         if (match := form.fullmatch(suffix)) is None:
             continue
         number = int(match.group(1) or 1)
         notes = live["metadata"].get("annotations") or {}
-        job = owned.get("Job", prefix + suffix + COPY)
+        job = owned.get("Job", names.job_name(registry, suffix + COPY))
         filled = number == 1 or names.COPIED_ANNOTATION in notes or has_ended(job, "Complete")
         found.append(FoundClaim(number=number, suffix=suffix, live=live, filled=filled))
     return sorted(found, key=lambda one: one.number)
@@ -210,7 +210,7 @@ def verdict_of(plan: RegistryPlan, owned: Owned, base: str) -> Verdict | None:
     store = plan.store(base)
     if store.move is None or not store.is_stopped:
         return None
-    job = owned.get("Job", plan.prefix + store.move.claim + COPY)
+    job = owned.get("Job", plan.job_name(store.move.claim + COPY))
     what = _told(plan, store, store.move)
     if job is None:
         return Verdict.bad(
@@ -258,9 +258,9 @@ def remark_of(plan: RegistryPlan, owned: Owned, base: str) -> str:
 
 
 def _preparation(plan: RegistryPlan, owned: Owned, store: DataStore, move: DataMove) -> str:
-    claim = plan.prefix + move.claim
+    claim, job = plan.prefix + move.claim, plan.job_name(move.claim + CHECK)
     text = (
-        f"before anything is stopped for {_told(plan, store, move)}, Job {claim}{CHECK} tries "
+        f"before anything is stopped for {_told(plan, store, move)}, Job {job} tries "
         "whether its image and volume can be had"
     )
     pending = of_claim(owned, claim)
@@ -273,7 +273,7 @@ def failure_of(plan: RegistryPlan, base: str) -> str:
     move = store.move
     if move is None or not move.failure:
         return ""
-    job = plan.prefix + move.claim + (COPY if move.checked else CHECK)
+    job = plan.job_name(move.claim + (COPY if move.checked else CHECK))
     step = move.step or (
         f"read its log with kubectl -n {plan.namespace} logs job/{job}, and delete it to try again"
     )

@@ -13,7 +13,8 @@ from typing import Final
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
-from hatoba.operator.model import DATA_STORE, RegistryPlan
+from hatoba.operator.model import RegistryPlan
+from hatoba.operator.objects import is_of_blobs
 from hatoba.operator.overrides import NOTHING, Overrides
 
 DEPLOYMENTS: Final = {
@@ -36,9 +37,9 @@ def tailored(plan: RegistryPlan, obj: JsonObject) -> JsonObject:
     if kind == "Deployment":
         wanted = plan.overridden(DEPLOYMENTS.get(suffix, ""))
         return _deployment(obj, wanted) if wanted != NOTHING else obj
-    if kind == "Job" and suffix == _MIGRATION:
+    if kind == "Job" and obj["metadata"]["name"] == plan.job_name(_MIGRATION):
         return with_variables(obj, plan.overridden("quay").env)
-    if kind == "Job" and suffix.startswith(DATA_STORE):
+    if kind == "Job" and is_of_blobs(obj):
         return _secured(with_variables(copy.deepcopy(obj), plan.overridden("quay").env), plan)
     annotations = obj["metadata"].get("annotations") or {}
     if kind in _WAYS_IN and annotations.get(names.COMPONENT_KEY) == "route":

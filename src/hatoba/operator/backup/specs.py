@@ -6,6 +6,7 @@ from pydantic import BaseModel, ValidationError
 
 from hatoba.kernel.errors import HatobaError
 from hatoba.kernel.json import JsonObject
+from hatoba.operator.names import MAXIMUM_BACKUP_NAME_LENGTH
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -24,9 +25,13 @@ def read_spec(model: type[Spec], obj: JsonObject) -> Spec:
     Raises:
         NotReady: it is not valid.
     """
+    name = (obj.get("metadata") or {}).get("name", "")
+    if len(name) > MAXIMUM_BACKUP_NAME_LENGTH:
+        fault = f"the name is longer than {MAXIMUM_BACKUP_NAME_LENGTH} characters"
+        raise NotReady("SpecInvalid", f"metadata.name: {fault}")
     try:
         return model.model_validate(obj.get("spec") or {})
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, ("spec", *fault["loc"])))
-        raise NotReady("SpecInvalid", f"{where}: {fault['msg']}") from error
+        found = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, ("spec", *found["loc"])))
+        raise NotReady("SpecInvalid", f"{where}: {found['msg']}") from error

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hatoba.operator.names import MAXIMUM_NAME_LENGTH, NAME_FORM
 from hatoba.operator.types import Condition
 
 NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -124,7 +125,9 @@ class QuayRegistryBackup(_Wire):
 class RestoreSpec(_Wire):
     """What to restore, from where."""
 
-    registryName: str = Field(pattern=NAME, max_length=43)  # noqa: N815 -- wire name
+    registryName: str = Field(  # noqa: N815 -- wire name
+        pattern=NAME_FORM, max_length=MAXIMUM_NAME_LENGTH
+    )
     """The QuayRegistry that is made in the same namespace; there must be none of this name."""
     vault: Vault
     """Where the backup lies."""

@@ -332,7 +332,7 @@ def _most_pods(plan: RegistryPlan, component: str) -> int:
 
 def _init_verdict(plan: RegistryPlan, owned: Owned) -> Verdict | None:
     """Say why the Job cannot prepare the database; None when it did, or may still."""
-    job = owned.get("Job", plan.prefix + INIT)
+    job = owned.get("Job", plan.job_name(INIT))
     if not plan.migrating or job is None or job.get("status", {}).get("succeeded"):
         return None
     cause = of_workload(owned, job)

@@ -75,5 +75,5 @@ def probe_job(plan: RegistryPlan, mounts: Mounts) -> JsonObject | None:
         plan, PROBE, component="base", label=PROBE, pod_label=PROBE, pod=pod, backoff_limit=0
     )
     obj = with_variables(obj, plan.overridden("quay").env)
-    obj["metadata"]["name"] = f"{plan.prefix}{PROBE}-{objects.content_suffix(question)}"
+    obj["metadata"]["name"] = plan.job_name(f"{PROBE}-{objects.content_suffix(question)}")
     return obj

@@ -279,7 +279,7 @@ def _waiting(plan: RegistryPlan, owned: Owned) -> Verdict | None:
         return None
     return Verdict.bad(
         f"Deployment {plan.prefix}{APP} has zero replicas available",
-        step=f"its pods start once Job {plan.prefix}{UPGRADE} has migrated the database",
+        step=f"its pods start once Job {plan.job_name(UPGRADE)} has migrated the database",
     )
 
 
