@@ -1,7 +1,8 @@
 """Rows of `logentry3`."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,13 +24,15 @@ COLUMNS: Final = (
     "ip",
     "metadata_json",
 )
+SLICE: Final = 50
+"""How many rows are made ready in one go: whoever pulls meanwhile waits for no more than these."""
 
 
 async def insert_entries(
     connection: AsyncConnection, *, entries: Sequence[tuple[Entry, datetime]], lookups: Lookups
 ) -> None:
     """Write rows, oldest first, as a part of the connection's transaction."""
-    rows = [dict(zip(COLUMNS, _values(entry, at, lookups), strict=True)) for entry, at in entries]
+    rows = [dict(zip(COLUMNS, values, strict=True)) for values in _rows(entries, lookups)]
     if rows:
         await connection.execute(insert(log_entries), rows)
 
@@ -43,17 +46,40 @@ async def copy_entries(
         return
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, asyncpg.Connection)
-    rows = [_values(entry, at.replace(tzinfo=None), lookups) for entry, at in entries]
-    await driver.copy_records_to_table(log_entries.name, records=rows, columns=COLUMNS)
+    naive = [(entry, at.replace(tzinfo=None)) for entry, at in entries]
+    records = _sliced(_rows(naive, lookups))
+    await driver.copy_records_to_table(log_entries.name, records=records, columns=COLUMNS)
 
 
-def _values(entry: Entry, at: datetime, lookups: Lookups) -> tuple[object, ...]:
+async def _sliced(rows: Iterator[tuple[object, ...]]) -> AsyncIterator[tuple[object, ...]]:
+    for number, row in enumerate(rows, start=1):
+        yield row
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+
+
+def _rows(
+    entries: Sequence[tuple[Entry, datetime]], lookups: Lookups
+) -> Iterator[tuple[object, ...]]:
+    """Yield the values of rows, each made ready when it is its turn.
+
+    Pulls that are alike share an entry, which is read once however often it stands here.
+    """
+    ready: dict[int, tuple[object, ...]] = {}
+    for entry, at in entries:
+        values = ready.get(id(entry))
+        if values is None:
+            values = ready[id(entry)] = _values(entry, lookups)
+        *who, ip, metadata = values
+        yield (*who, at, ip, metadata)
+
+
+def _values(entry: Entry, lookups: Lookups) -> tuple[object, ...]:
     return (
         lookups.id("logentrykind", entry.kind),
         entry.namespace_id or entry.actor.account_id or 0,
         entry.actor.account_id,
         entry.repository_id,
-        at,
         entry.actor.ip,
         json.dumps(entry.metadata),
     )
