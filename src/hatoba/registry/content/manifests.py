@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
 from hatoba.oci.manifests import parse_manifest
+from hatoba.registry.audit.models import Entry
 from hatoba.registry.content import states, store
 from hatoba.registry.content.errors import (
     ManifestDigestMismatch,
@@ -34,6 +35,16 @@ from hatoba.registry.content.shelf import Shelf, audit_entry
 from hatoba.registry.content.writing import ManifestWriter, named
 
 log = structlog.get_logger()
+
+
+def pull_entry(record: ManifestRecord, *, reference: Reference, caller: Caller) -> Entry:
+    """Return the audit row of a pull."""
+    return audit_entry(
+        "pull_repo",
+        repository=record.repository,
+        caller=caller,
+        metadata={**named(reference), "mediaType": record.media_type},
+    )
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -98,20 +109,26 @@ class Manifests:
         Raises:
             RepositoryUnknown, ManifestUnknown, TagExpired: there is none.
         """
-        if isinstance(reference, Digest):
-            record = await self._by_digest(name, digest=reference)
-        else:
-            record = await self._by_tag(name, tag=reference)
+        record = await self.find_manifest(name, reference=reference)
         if caller is not None:
-            self.shelf.audit.remember(
-                audit_entry(
-                    "pull_repo",
-                    repository=record.repository,
-                    caller=caller,
-                    metadata={**named(reference), "mediaType": record.media_type},
-                )
-            )
+            self.audit_pull(pull_entry(record, reference=reference, caller=caller))
         return record
+
+    async def find_manifest(self, name: RepositoryName, *, reference: Reference) -> ManifestRecord:
+        """Return what `resolve_reference` returns; whose pull it is, is told by `audit_pull`.
+
+        While a manifest is known it is the same record.
+
+        Raises:
+            RepositoryUnknown, ManifestUnknown, TagExpired: there is none.
+        """
+        if isinstance(reference, Digest):
+            return await self._by_digest(name, digest=reference)
+        return await self._by_tag(name, tag=reference)
+
+    def audit_pull(self, entry: Entry) -> None:
+        """Keep a pull for the audit log; whoever tells of the same one again may share an entry."""
+        self.shelf.audit.remember(entry)
 
     async def delete_manifest(
         self, name: RepositoryName, *, reference: Reference, caller: Caller

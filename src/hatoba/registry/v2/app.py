@@ -4,9 +4,7 @@ One of the three places that catch everything: what is not ours becomes a logged
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -21,16 +19,13 @@ from hatoba.registry.v2.problems import (
     MethodUnsupported,
     PushesDisabled,
     RegistryReadOnly,
-    TokenInvalid,
     problem_reply,
 )
+from hatoba.registry.v2.remembered import Remembered, key_of
 from hatoba.registry.v2.routes import Action, Row, match
 from hatoba.registry.v2.services import V2Services
 from hatoba.serving.asgi import Receive, Scope, Send
 from hatoba.serving.protocol import ZERO_COPY
-
-API_VERSION: Final = ("Docker-Distribution-Api-Version", "registry/2.0")
-_BEARER: Final = "bearer "
 
 log = structlog.get_logger()
 
@@ -40,6 +35,7 @@ class V2Application:
     """Serves `/v2/...` but `/v2/auth`."""
 
     services: V2Services
+    remembered: Remembered = field(default_factory=Remembered)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Spec: ASGI 3.0."""
@@ -52,37 +48,28 @@ class V2Application:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         method = scope["method"]
-        row, parameters = match(scope["path"]) or (None, {})
+        key = key_of(scope)
+        known = None if key is None else self.remembered.get(key)
+        row, request = known or _read(scope, receive)
         try:
-            reply = await self._reply(scope, receive, row=row, parameters=parameters)
+            reply = await self._reply(request, row)
         except ClientGone:
             log.info("client left during its upload", path=scope["path"])
             return
         except Exception:
             log.exception("request failed", path=scope["path"], method=method)
             reply = problem_reply(HatobaError("internal error"))
-        reply.headers = [*reply.headers, API_VERSION]
         sends_files = ZERO_COPY in scope.get("extensions", ())
         await reply.send(send, head=method == "HEAD", sends_files=sends_files)
         endpoint = row.endpoint if row else "unknown"
         seconds = time.perf_counter() - started
         request_seconds(method, endpoint, reply.status).observe(seconds)
         if endpoint == "manifest":
-            _count(method, parameters["reference"], reply)
+            _count(method, request.parameters["reference"], reply)
+        if row and key is not None and known is None:
+            self.remembered.keep(key, row, request, status=reply.status)
 
-    async def _reply(
-        self, scope: Scope, receive: Receive, *, row: Row | None, parameters: Mapping[str, str]
-    ) -> Reply:
-        head = read_head(scope)
-        request = Request(
-            method=scope["method"],
-            path=scope["path"],
-            headers=head.headers,
-            query=head.query,
-            parameters=parameters,
-            client_ip=head.client_ip,
-            receive=receive,
-        )
+    async def _reply(self, request: Request, row: Row | None) -> Reply:
         action = row.methods.get(request.method) if row else None
         try:
             if action is not None:
@@ -110,12 +97,8 @@ class V2Application:
         return await action.handler(request, self.services)
 
     async def _claims(self, request: Request) -> RegistryClaims | None:
-        header = request.header("authorization")
-        if header is None:
-            return None
-        if header[: len(_BEARER)].lower() != _BEARER:
-            raise TokenInvalid("Invalid bearer token format")
-        return await self.services.verifier.verify(header[len(_BEARER) :].strip())
+        token = request.token()
+        return None if token is None else await self.services.verifier.verify(token)
 
     def _is_granted(self, request: Request, action: Action) -> bool:
         if request.claims is None:
@@ -138,6 +121,20 @@ class V2Application:
             challenge += f',scope="repository:{name}:{wanted}"'
         headers: Headers = [("WWW-Authenticate", challenge)]
         return problem_reply(error, headers=headers)
+
+
+def _read(scope: Scope, receive: Receive) -> tuple[Row | None, Request]:
+    row, parameters = match(scope["path"]) or (None, {})
+    head = read_head(scope)
+    return row, Request(
+        method=scope["method"],
+        path=scope["path"],
+        headers=head.headers,
+        query=head.query,
+        parameters=parameters,
+        client_ip=head.client_ip,
+        receive=receive,
+    )
 
 
 def _is_name(text: str) -> bool:

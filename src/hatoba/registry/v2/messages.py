@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
-from hatoba.kernel.errors import InvalidInput, TooLarge
+from hatoba.kernel.errors import InvalidInput, TooLarge, Unauthenticated
 from hatoba.kernel.json import JsonObject
+from hatoba.kernel.names import RepositoryName
 from hatoba.registry.access.tokens import RegistryClaims
+from hatoba.registry.audit.models import Entry
 from hatoba.registry.blobs.driver import FilePart
+from hatoba.registry.content.models import ManifestRecord, Reference
 from hatoba.serving.asgi import Receive, Scope, Send
 from hatoba.serving.protocol import ZERO_COPY
 
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 JSON_TYPE: Final = "application/json"
+_API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
+_BEARER: Final = "bearer "
 Headers = Sequence[tuple[str, str]]
 
 
@@ -29,6 +34,10 @@ class RequestInvalid(InvalidInput):
 
 class BodyTooLarge(TooLarge):
     """A body above the limit of its endpoint."""
+
+
+class TokenInvalid(Unauthenticated):
+    """A credential that is no valid registry token."""
 
 
 class ClientGone(Exception):
@@ -47,6 +56,24 @@ class Request:
     client_ip: str | None
     receive: Receive
     claims: RegistryClaims | None = None
+    pulled: "Pulled | None" = None
+    """How it was answered before, where it came before (`remembered`)."""
+    _token: str | None = None
+
+    def token(self) -> str | None:
+        """Return the bearer token, or None without any credential.
+
+        Raises:
+            TokenInvalid: another kind of credential.
+        """
+        if self._token is None:
+            header = self.header("authorization")
+            if header is None:
+                return None
+            if header[: len(_BEARER)].lower() != _BEARER:
+                raise TokenInvalid("Invalid bearer token format")
+            self._token = header[len(_BEARER) :].strip()
+        return self._token
 
     def header(self, name: str) -> str | None:
         """Return a header by its lower-case name."""
@@ -100,15 +127,14 @@ class Reply:
     length: int | None = None
     media_type: str | None = None
     """Of the manifest that was pushed, for the metric."""
+    _head: tuple[tuple[bytes, bytes], ...] | None = None
+    """The headers as they are sent: made once, since an answer may be given several times."""
 
     async def send(self, send: Send, *, head: bool, sends_files: bool = False) -> None:
         """Send it; for HEAD the headers alone. `sends_files`: the server offers zero copy."""
-        length = len(self.body) if self.length is None else self.length
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
-        if self.status != 204:
-            headers.append((b"content-length", str(length).encode()))
-        if self.content_type is not None:
-            headers.append((b"content-type", self.content_type.encode()))
+        headers = self._head
+        if headers is None:
+            headers = self._head = self._encoded()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         if head or self.stream is None:
             await send({"type": "http.response.body", "body": b"" if head else self.body})
@@ -117,6 +143,29 @@ class Reply:
             async for part in stream:
                 await _send_part(send, part, sends_files=sends_files)
         await send({"type": "http.response.body", "body": b""})
+
+    def _encoded(self) -> tuple[tuple[bytes, bytes], ...]:
+        length = len(self.body) if self.length is None else self.length
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
+        headers.append(_API_VERSION)
+        if self.status != 204:
+            headers.append((b"content-length", str(length).encode()))
+        if self.content_type is not None:
+            headers.append((b"content-type", self.content_type.encode()))
+        return tuple(headers)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Pulled:
+    """A pull of a manifest and its answer, which holds as long as `record` and `claims` do."""
+
+    name: RepositoryName
+    reference: Reference
+    claims: RegistryClaims | None
+    record: ManifestRecord
+    entry: Entry | None
+    """Its audit row; a HEAD has none."""
+    reply: Reply
 
 
 async def _send_part(send: Send, part: bytes | FilePart, *, sends_files: bool) -> None:

@@ -28,7 +28,14 @@ from hatoba.oci.descriptors import MalformedManifest
 from hatoba.oci.manifests import ManifestTooLarge, UnknownManifestType
 from hatoba.registry.blobs.driver import UploadBusy, UploadMissing
 from hatoba.registry.content import errors
-from hatoba.registry.v2.messages import BodyTooLarge, Headers, Reply, RequestInvalid, json_reply
+from hatoba.registry.v2.messages import (
+    BodyTooLarge,
+    Headers,
+    Reply,
+    RequestInvalid,
+    TokenInvalid,
+    json_reply,
+)
 
 MAXIMUM_REPORTED: Final = 100
 """How many missing blobs an answer names; a client uploads them and asks again."""
@@ -76,10 +83,6 @@ class ChunkLengthMismatch(InvalidInput):
 
 class AccessDenied(Unauthenticated):
     """No token, or one that does not grant what is asked."""
-
-
-class TokenInvalid(Unauthenticated):
-    """A credential that is no valid registry token."""
 
 
 @dataclass(slots=True, frozen=True)
