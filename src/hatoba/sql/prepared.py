@@ -28,6 +28,10 @@ PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 _SETTINGS: Final = "SET plan_cache_mode = force_generic_plan; SET jit = off;"
 """Planning such a statement costs more than running it, and so would compiling it."""
+BY_INDEX: Final = "SET enable_seqscan = off;"
+"""A preparation for questions that an index answers. Without it a plan that was made when the
+tables were small reads them whole until their statistics are renewed, and afterwards still does so
+for a value that is not there, where few others fill the table."""
 _LOST: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,

@@ -15,6 +15,7 @@ from hatoba.registry.access import store as access_store
 from hatoba.registry.audit.models import NOBODY
 from hatoba.registry.content.catalog import Catalog, Reach
 from hatoba.registry.content.errors import RepositoryUnknown
+from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.resolver import ONE, PREPARATION, SEVERAL, PreparedTagResolver
@@ -294,3 +295,33 @@ async def _outcome(resolver: PreparedTagResolver) -> str:
     except DatabaseUnavailable:
         return "unavailable"
     return "found"
+
+
+MANY = 5000
+MANY_NAME_ONE = f"""
+INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
+SELECT repository_id, 100000 + number, blob_id
+  FROM manifestblob, generate_series(1, {MANY}) AS number
+"""
+READ = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'manifestblob'"
+
+
+@only_postgresql
+async def test_a_new_layer_is_not_looked_for_among_all_others(room) -> None:
+    await room.push("v1", await room.image())
+    async with room.shelf.database.begin() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text(MANY_NAME_ONE))
+        await connection.execute(text("ANALYZE manifestblob, imagestorage"))
+    async with open_ledger(
+        room.shelf.database, audit=room.shelf.audit, location="default"
+    ) as ledger:
+        shelf = dataclasses.replace(room.shelf, ledger=ledger)
+        pushing = dataclasses.replace(
+            room, manifests=Manifests(shelf=shelf, resolver=room.manifests.resolver)
+        )
+        for number in range(3):
+            await pushing.push("v2", await room.image(labels={"n": str(number)}))
+    # A session that has ended has told what it read.
+    async with room.shelf.database.read() as connection:
+        assert (await connection.execute(text(READ))).scalar_one() < MANY

@@ -31,7 +31,7 @@ from hatoba.registry.content.ledger_sql import SqlLedger
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
 from hatoba.registry.content.upload_ids import UploadId
 from hatoba.sql.engine import Database, DatabaseUnavailable, ServerConnection
-from hatoba.sql.prepared import Questions, open_questions
+from hatoba.sql.prepared import BY_INDEX, Questions, open_questions
 
 CONNECTIONS: Final = 8
 """A process pushes so many things at once; others wait for a connection."""
@@ -116,7 +116,9 @@ async def open_ledger(
 async def _open(stack: AsyncExitStack, plain: SqlLedger, *, connections: int) -> PushLedger:
     if not plain.database.is_postgresql:
         return plain
-    opening = open_questions(plain.database, connections=connections, preparation=FUNCTIONS)
+    opening = open_questions(
+        plain.database, connections=connections, preparation=BY_INDEX + FUNCTIONS
+    )
     try:
         questions = await stack.enter_async_context(opening)
     except asyncpg.InsufficientPrivilegeError:

@@ -19,7 +19,7 @@ from hatoba.kernel.names import REMEMBERED_NAMES, RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.sql.engine import Database, ServerConnection
-from hatoba.sql.prepared import Questions
+from hatoba.sql.prepared import BY_INDEX, Questions
 
 _FOUND: Final = """
        SELECT r.id, r.namespace_user_id, r.state, m.digest
@@ -53,9 +53,8 @@ SELECT asked.number, found.*
         "now_ms": "$4",
     }
 )
-PREPARATION: Final = "SET enable_seqscan = off; SET enable_sort = off;"
-"""What a connection of the resolver begins with. A plan that was made when the tables were small
-would read them whole until their statistics are renewed."""
+PREPARATION: Final = f"{BY_INDEX} SET enable_sort = off;"
+"""What a connection of the resolver begins with."""
 
 Wanted: TypeAlias = tuple[RepositoryName, TagName]
 _Rows: TypeAlias = list[Any]
