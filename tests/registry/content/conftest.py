@@ -79,12 +79,12 @@ class Room:
         }
         return json.dumps({"schemaVersion": 2, "config": described, "layers": [], **extra}).encode()
 
-    async def push(self, reference, content):
+    async def push(self, reference, content, *, kind=media_types.OCI_MANIFEST):
         return await self.manifests.push_manifest(
             NAME,
             reference=reference if isinstance(reference, Digest) else TagName(reference),
             content=content,
-            content_type=media_types.OCI_MANIFEST,
+            content_type=kind,
             caller=CALLER,
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from tests.registry.content.conftest import NAME, Room
 
 from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import RepositoryName, TagName
+from hatoba.oci import media_types
 from hatoba.registry.access import store as access_store
 from hatoba.registry.audit.models import NOBODY
 from hatoba.registry.content.catalog import Catalog, Reach
@@ -306,6 +308,21 @@ SELECT repository_id, 100000 + number, blob_id
 READ = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'manifestblob'"
 
 
+@asynccontextmanager
+async def pushing(room: Room):
+    """Give a room that pushes as in production; its session has ended, and told what it read."""
+    shelf = room.shelf
+    async with (
+        open_ledger(shelf.database, audit=shelf.audit, location="default", connections=1) as ledger,
+        open_questions(shelf.database, connections=1, preparation=PREPARATION) as questions,
+    ):
+        resolver = PreparedTagResolver(questions=questions, clock=room.clock)
+        shelf = dataclasses.replace(shelf, ledger=ledger)
+        manifests = Manifests(shelf=shelf, resolver=resolver)
+        uploads = dataclasses.replace(room.uploads, shelf=shelf)
+        yield dataclasses.replace(room, shelf=shelf, manifests=manifests, uploads=uploads)
+
+
 @only_postgresql
 async def test_a_new_layer_is_not_looked_for_among_all_others(room) -> None:
     await room.push("v1", await room.image())
@@ -313,15 +330,86 @@ async def test_a_new_layer_is_not_looked_for_among_all_others(room) -> None:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
         await connection.execute(text(MANY_NAME_ONE))
         await connection.execute(text("ANALYZE manifestblob, imagestorage"))
-    async with open_ledger(
-        room.shelf.database, audit=room.shelf.audit, location="default"
-    ) as ledger:
-        shelf = dataclasses.replace(room.shelf, ledger=ledger)
-        pushing = dataclasses.replace(
-            room, manifests=Manifests(shelf=shelf, resolver=room.manifests.resolver)
-        )
+    async with pushing(room) as watched:
         for number in range(3):
-            await pushing.push("v2", await room.image(labels={"n": str(number)}))
-    # A session that has ended has told what it read.
+            await watched.push("v2", await room.image(labels={"n": str(number)}))
     async with room.shelf.database.read() as connection:
         assert (await connection.execute(text(READ))).scalar_one() < MANY
+
+
+GROWN = f"""
+INSERT INTO repository (namespace_user_id, name, visibility_id, description, badge_token, kind_id,
+                        trust_enabled, state)
+SELECT namespace_user_id, name || number, visibility_id, '', number, kind_id, false, 0
+  FROM repository, generate_series(1, {MANY}) AS number;
+INSERT INTO manifest (repository_id, digest, media_type_id, manifest_bytes)
+SELECT repository_id, 'sha256:' || number, media_type_id, ''
+  FROM (SELECT * FROM manifest LIMIT 1) AS one, generate_series(1, {MANY}) AS number;
+INSERT INTO tag (name, repository_id, manifest_id, lifetime_start_ms, hidden, reversion,
+                 tag_kind_id, immutable)
+SELECT 'u' || number, repository_id, manifest_id, 1, false, false, tag_kind_id, false
+  FROM (SELECT * FROM tag WHERE name = 'v1' LIMIT 1) AS one,
+       generate_series(1, {MANY}) AS number;
+INSERT INTO imagestorage (uuid, image_size, uploading, cas_path, content_checksum)
+SELECT 'other' || number, 1, false, true, 'sha256:' || number
+  FROM generate_series(1, {MANY}) AS number;
+INSERT INTO uploadedblob (repository_id, blob_id, uploaded_at, expires_at)
+SELECT repository_id, blob_id + 1000000, uploaded_at, expires_at + interval '1 year'
+  FROM (SELECT * FROM uploadedblob LIMIT 1) AS one, generate_series(1, {MANY}) AS number;
+INSERT INTO blobupload (repository_id, uuid, location_id, byte_count, chunk_count, created)
+SELECT repository_id, 'other' || number, location_id, 0, 0, uploaded_at
+  FROM (SELECT * FROM uploadedblob LIMIT 1) AS one,
+       (SELECT id AS location_id FROM imagestoragelocation LIMIT 1) AS place,
+       generate_series(1, {MANY}) AS number;
+"""
+ENTRIES_READ = """
+SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+     + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)
+"""
+ENTRIES_OF_ALL = 1000
+
+
+@only_postgresql
+async def test_a_plan_for_empty_tables_still_does_once_they_are_large(room) -> None:
+    other = await room.image(annotations={"n": "other"})
+
+    async def work(watched: Room, tag: str) -> None:
+        """Push a layer, a new tag, a tag that was there, an index; resolve a tag."""
+        await watched.push_blob(tag.encode())
+        content = await room.image(annotations={"n": tag})
+        for pushed in (content, other, content):
+            await watched.push(tag, pushed)
+        await watched.push("index", index_of(content, other), kind=media_types.OCI_INDEX)
+        assert await watched.manifests.resolver.resolve(NAME, TagName(tag)) is not None
+
+    async with pushing(room) as watched:
+        # The plans are made now, and kept.
+        await work(watched, "v1")
+        async with room.shelf.database.begin() as connection:
+            await connection.execute(text("SET LOCAL session_replication_role = replica"))
+            for statement in GROWN.split(";"):
+                if statement.strip():
+                    await connection.execute(text(statement))
+        before = await entries_read(room)
+        await work(watched, "w1")
+    assert await entries_read(room) - before < ENTRIES_OF_ALL
+
+
+def index_of(*children: bytes) -> bytes:
+    described = [
+        {
+            "mediaType": media_types.OCI_MANIFEST,
+            "digest": str(Digest.of(child)),
+            "size": len(child),
+        }
+        for child in children
+    ]
+    return json.dumps({"schemaVersion": 2, "manifests": described}).encode()
+
+
+async def entries_read(room: Room) -> int:
+    """Return how many entries of indexes, and rows of whole tables, all sessions have read."""
+    async with room.shelf.database.read() as connection:
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    async with room.shelf.database.read() as connection:
+        return int((await connection.execute(text(ENTRIES_READ))).scalar_one())

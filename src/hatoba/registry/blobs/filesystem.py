@@ -326,7 +326,7 @@ class FilesystemBlobs(BlobDriver):
 
     def blob_path(self, digest: Digest) -> Path:
         """Return where the bytes of a digest lie."""
-        return self._directory / digest.algorithm / digest.hex[:2] / digest.hex
+        return self._directory.joinpath(digest.algorithm, digest.hex[:2], digest.hex)
 
     @staticmethod
     def _open(path: Path, missing: Exception) -> int:

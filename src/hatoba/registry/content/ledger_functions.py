@@ -6,23 +6,29 @@ function's statements see what others committed before each of them, as statemen
 transaction do: who waited for a lock sees what its last holder wrote. Column meanings are those
 that `store` tells; rules are those of `ledger_sql`.
 
+Rows are asked for by the order of the index that is meant (`prepared.ranged`); where there is no
+order to ask for, `+ 0` hides a column from its index.
+
 Names of locks are spelt as `store.tag_key` and `quarantine.blob_key` spell them.
 """
 
 from typing import Final
 
-_REPOSITORY: Final = """
-    SELECT r.id, r.namespace_user_id, r.state
-      INTO found_repository, found_namespace, found_state
-      FROM "user" u
-      JOIN repository r ON r.namespace_user_id = u.id
-     WHERE u.username = p_namespace AND r.name = p_name AND r.state <> 3
-       FOR KEY SHARE OF r;
+from hatoba.sql.prepared import ranged
+
+_REPOSITORY: Final = f"""
+    SELECT id, namespace_user_id, state INTO found_repository, found_namespace, found_state
+      FROM repository
+     WHERE namespace_user_id = (SELECT id FROM "user" WHERE username = p_namespace)
+       AND {ranged("name", "p_name")} AND state <> 3
+     ORDER BY name
+     LIMIT 1
+       FOR KEY SHARE;
     IF NOT FOUND THEN
         outcome := 'no repository';
         RETURN;
     END IF;
-"""
+"""  # noqa: S608 -- made of constants
 """Nothing of the repository is collected until the end of the transaction."""
 
 # Whoever claims what is only begun holds the claim until the end of his transaction; who waited
@@ -43,7 +49,7 @@ DECLARE
 BEGIN
 {_CLAIM}
     IF NOT v_claimed THEN
-        DELETE FROM blobupload WHERE repository_id = p_repository AND uuid = p_upload;
+        DELETE FROM blobupload WHERE repository_id + 0 = p_repository AND uuid = p_upload;
         RETURN FOUND;
     END IF;
     RETURN true;
@@ -66,16 +72,16 @@ BEGIN
 {_CLAIM}
     IF NOT v_claimed THEN
         DELETE FROM blobupload
-         WHERE repository_id = found_repository AND uuid = p_upload AND byte_count = p_received;
+         WHERE repository_id + 0 = found_repository AND uuid = p_upload
+           AND byte_count = p_received;
         IF NOT FOUND THEN
             outcome := 'no upload';
             RETURN;
         END IF;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('blob:' || p_digest, 0));
-    SELECT id INTO v_blob FROM imagestorage
-     WHERE content_checksum = p_digest AND cas_path ORDER BY id LIMIT 1;
-    IF FOUND THEN
+    SELECT min(id + 0) INTO v_blob FROM imagestorage WHERE content_checksum = p_digest AND cas_path;
+    IF v_blob IS NOT NULL THEN
         DELETE FROM hatoba_blob_quarantine WHERE storage_id = v_blob;
         DELETE FROM hatoba_blob_damage WHERE digest = p_digest;
     ELSE
@@ -93,18 +99,21 @@ $function$;
 """  # noqa: S608 -- made of constants
 
 # One EXISTS over both kinds of holds: of two, the planner may read all that any repository holds.
-_FIND_PARTS: Final = """
+_FIND_PARTS: Final = f"""
     WITH held AS MATERIALIZED (
         SELECT s.content_checksum AS digest, s.id, s.image_size AS size
           FROM imagestorage s
          WHERE s.content_checksum = ANY (p_blobs) AND s.content_checksum <> ALL (p_absent)
            AND EXISTS (
-               SELECT FROM manifestblob m
-                WHERE m.repository_id = found_repository AND m.blob_id = s.id
+              (SELECT FROM manifestblob m
+                WHERE m.repository_id = found_repository
+                  AND {ranged("m.blob_id", "s.id")}
+                ORDER BY m.blob_id LIMIT 1)
                 UNION ALL
-               SELECT FROM uploadedblob h
-                WHERE h.repository_id = found_repository AND h.blob_id = s.id
-                  AND h.expires_at > p_now)
+              (SELECT FROM uploadedblob h
+                WHERE h.repository_id = found_repository AND h.expires_at > p_now
+                  AND {ranged("h.blob_id", "s.id")}
+                ORDER BY h.blob_id LIMIT 1))
            AND NOT EXISTS (SELECT FROM hatoba_blob_damage d WHERE d.digest = s.content_checksum)
            FOR KEY SHARE OF s)
     SELECT array_agg(one.digest), array_agg(one.id), array_agg(one.size)
@@ -112,8 +121,13 @@ _FIND_PARTS: Final = """
       FROM (SELECT DISTINCT ON (digest) digest, id, size FROM held
              ORDER BY digest, id) one;
     IF cardinality(p_children) > 0 THEN
-        SELECT array_agg(digest), array_agg(id) INTO held_children, v_children
-          FROM manifest WHERE repository_id = found_repository AND digest = ANY (p_children);
+        SELECT array_agg(held.digest), array_agg(held.id) INTO held_children, v_children
+          FROM unnest(p_children) AS child (digest)
+         CROSS JOIN LATERAL (
+               SELECT m.digest, m.id FROM manifest m
+                WHERE m.repository_id = found_repository
+                  AND {ranged("m.digest", "child.digest")}
+                ORDER BY m.digest LIMIT 1) held;
     END IF;
     -- Usually both are the same, which is seen without a statement.
     IF held_digests IS DISTINCT FROM p_blobs OR held_sizes IS DISTINCT FROM p_sizes THEN
@@ -125,50 +139,64 @@ _FIND_PARTS: Final = """
             RETURN;
         END IF;
     END IF;
-    IF NOT p_children <@ coalesce(held_children, '{}') THEN
+    IF NOT p_children <@ coalesce(held_children, '{{}}') THEN
         outcome := 'parts';
         RETURN;
     END IF;
-"""
+"""  # noqa: S608 -- made of constants
 
 # A push whose connection was lost is put again with the same values. Its audit row tells whether it
 # was done: that came with all the rest, and whoever is still at it holds the lock of the tag.
-_DONE_BEFORE: Final = """
-    IF p_is_again AND EXISTS (
-            SELECT FROM logentry3
-             WHERE repository_id = found_repository AND datetime = p_now AND kind_id = p_log_kind
-               AND performer_id IS NOT DISTINCT FROM p_performer
-               AND metadata_json = p_metadata)
-       AND EXISTS (
-            SELECT FROM manifest
-             WHERE repository_id = found_repository AND digest = p_digest) THEN
-        outcome := 'done';
-        RETURN;
+_DONE_BEFORE: Final = f"""
+    IF p_is_again THEN
+        SELECT id INTO v_manifest FROM manifest
+         WHERE repository_id = found_repository AND {ranged("digest", "p_digest")}
+         ORDER BY digest;
+        IF FOUND AND EXISTS (
+                SELECT FROM logentry3
+                 WHERE repository_id = found_repository AND datetime = p_now
+                   AND kind_id = p_log_kind AND performer_id IS NOT DISTINCT FROM p_performer
+                   AND metadata_json = p_metadata) THEN
+            outcome := 'done';
+            RETURN;
+        END IF;
     END IF;
-"""
+"""  # noqa: S608 -- made of constants
 
 # As `store.next_moment_ms` does it: a moment at which no other row of the tag ends, and an end for
 # each row but the newest that a clock which was put back has left living. Each of those gets a
 # moment of its own, and the present one is left to the newest.
-_END_TAG: Final = """
-    SELECT greatest(v_moment, max(lifetime_end_ms) + 1) INTO v_moment FROM tag
-     WHERE repository_id = found_repository AND name = p_tag
-       AND lifetime_end_ms <= p_now_ms + 1000;
-    IF EXISTS (SELECT FROM tag WHERE repository_id = found_repository AND name = p_tag
-                  AND lifetime_end_ms > p_now_ms) THEN
+_END_TAG: Final = f"""
+    FOR v_row IN
+        SELECT id, lifetime_start_ms, lifetime_end_ms, hidden, immutable FROM tag
+         WHERE repository_id = found_repository AND {ranged("name", "p_tag")}
+         ORDER BY name DESC, lifetime_end_ms DESC
+    LOOP
+        IF v_row.lifetime_end_ms <= p_now_ms + 1000 THEN
+            v_moment := greatest(v_moment, v_row.lifetime_end_ms + 1);
+        END IF;
+        EXIT WHEN v_row.lifetime_end_ms <= p_now_ms;
+        v_living := v_living + 1;
+        IF v_living = 1 OR (v_row.lifetime_start_ms, v_row.id) > (v_start, v_current) THEN
+            v_current := v_row.id;
+            v_start := v_row.lifetime_start_ms;
+            v_end := v_row.lifetime_end_ms;
+            v_hidden := v_row.hidden;
+            v_immutable := v_row.immutable;
+        END IF;
+    END LOOP;
+    IF v_living > 1 THEN
         WITH overtaken AS (
              SELECT id, row_number() OVER (ORDER BY lifetime_start_ms DESC, id DESC) AS number
                FROM tag
-              WHERE repository_id = found_repository AND name = p_tag
-                AND (lifetime_end_ms IS NULL OR lifetime_end_ms > p_now_ms)
-              ORDER BY lifetime_start_ms DESC, id DESC
-             OFFSET 1),
+              WHERE repository_id = found_repository AND name = p_tag AND id <> v_current
+                AND (lifetime_end_ms IS NULL OR lifetime_end_ms > p_now_ms)),
         past AS (
              SELECT lifetime_end_ms AS ms FROM tag
               WHERE repository_id = found_repository AND name = p_tag
                 AND lifetime_end_ms <= p_now_ms),
         free AS (
-             SELECT p_now_ms - gap AS ms, row_number() OVER (ORDER BY gap) + 1 AS number
+             SELECT p_now_ms - gap AS ms, row_number() OVER (ORDER BY gap) AS number
                FROM generate_series(1::bigint,
                     (SELECT count(*) FROM past) + (SELECT count(*) FROM overtaken)) AS gap
               WHERE NOT EXISTS (SELECT FROM past WHERE past.ms = p_now_ms - gap))
@@ -176,19 +204,14 @@ _END_TAG: Final = """
           FROM overtaken JOIN free USING (number)
          WHERE tag.id = overtaken.id;
     END IF;
-    SELECT id, immutable INTO v_current, v_immutable FROM tag
-     WHERE repository_id = found_repository AND name = p_tag AND NOT hidden
-       AND (lifetime_end_ms IS NULL OR lifetime_end_ms > v_moment)
-     ORDER BY lifetime_start_ms DESC
-     LIMIT 1;
-    IF v_immutable THEN
-        outcome := 'immutable';
-        RETURN;
-    END IF;
-    IF v_current IS NOT NULL THEN
+    IF v_living > 0 AND NOT v_hidden AND (v_end IS NULL OR v_end > v_moment) THEN
+        IF v_immutable THEN
+            outcome := 'immutable';
+            RETURN;
+        END IF;
         UPDATE tag SET lifetime_end_ms = v_moment WHERE id = v_current;
     END IF;
-"""
+"""  # noqa: S608 -- made of constants
 
 _PUSH_MANIFEST: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.hatoba_push_manifest(
@@ -208,7 +231,12 @@ DECLARE
     v_blobs int[];
     v_children int[];
     v_manifest int;
+    v_row record;
+    v_living int := 0;
     v_current int;
+    v_start bigint;
+    v_end bigint;
+    v_hidden boolean;
     v_immutable boolean;
     v_is_new boolean;
     v_is_labelled boolean := false;
@@ -224,10 +252,7 @@ BEGIN
 {_DONE_BEFORE}
 {_FIND_PARTS}
     IF NOT p_hidden THEN
-        PERFORM FROM tag WHERE repository_id = found_repository AND name = p_tag LIMIT 1;
-        IF FOUND THEN
 {_END_TAG}
-        END IF;
     END IF;
     INSERT INTO manifest
            (repository_id, digest, media_type_id, manifest_bytes, config_media_type,
@@ -243,7 +268,8 @@ BEGIN
         SELECT found_repository, v_manifest, blob FROM unnest(v_blobs) AS blob;
     ELSE
         SELECT id INTO STRICT v_manifest FROM manifest
-         WHERE repository_id = found_repository AND digest = p_digest;
+         WHERE repository_id = found_repository AND {ranged("digest", "p_digest")}
+         ORDER BY digest;
         INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
         SELECT found_repository, v_manifest, blob FROM unnest(v_blobs) AS blob ORDER BY blob
         ON CONFLICT DO NOTHING;

@@ -29,6 +29,7 @@ from hatoba.registry.content.ledger import (
 from hatoba.registry.content.ledger_functions import FUNCTIONS
 from hatoba.registry.content.ledger_sql import SqlLedger
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState, UploadRecord
+from hatoba.registry.content.sql_fragments import repository_named
 from hatoba.registry.content.upload_ids import UploadId
 from hatoba.sql.engine import Database, DatabaseUnavailable, ServerConnection
 from hatoba.sql.prepared import BY_INDEX, Questions, open_questions
@@ -36,12 +37,9 @@ from hatoba.sql.prepared import BY_INDEX, Questions, open_questions
 CONNECTIONS: Final = 8
 """A process pushes so many things at once; others wait for a connection."""
 
-_REPOSITORY: Final = """
-SELECT r.id, r.namespace_user_id, r.state
-  FROM "user" u
-  JOIN repository r ON r.namespace_user_id = u.id
- WHERE u.username = $1 AND r.name = $2 AND r.state <> 3
-"""
+_REPOSITORY: Final = f"""
+SELECT * FROM {repository_named("$1", "$2")} found WHERE state <> 3
+"""  # noqa: S608 -- made of constants
 _LOCATION: Final = """
 WITH added AS (
      INSERT INTO imagestoragelocation (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id)
@@ -49,16 +47,14 @@ SELECT id FROM added
  UNION ALL
 SELECT id FROM imagestoragelocation WHERE name = $1
 """
-_UPLOAD: Final = """
+_UPLOAD: Final = f"""
 SELECT b.id, r.id AS repository_id, b.byte_count, b.sha_state, b.storage_metadata, b.chunk_count
-  FROM "user" u
-  JOIN repository r ON r.namespace_user_id = u.id
-  LEFT JOIN blobupload b ON b.repository_id = r.id AND b.uuid = $3
- WHERE u.username = $1 AND r.name = $2
-   AND (b.id IS NOT NULL
+  FROM {repository_named("$1", "$2")} r
+  LEFT JOIN blobupload b ON b.repository_id + 0 = r.id AND b.uuid = $3
+ WHERE (b.id IS NOT NULL
         OR r.state <> 3 AND $4::uuid IS NOT NULL
            AND NOT EXISTS (SELECT FROM hatoba_upload_claim WHERE id = $4))
-"""
+"""  # noqa: S608 -- made of constants
 _HAS_UPLOAD: Final = "SELECT id FROM blobupload WHERE uuid = $1"
 _ADVANCE_UPLOAD: Final = """
 UPDATE blobupload

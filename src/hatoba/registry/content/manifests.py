@@ -4,7 +4,9 @@ A push is one transaction: manifest, references, tag and audit row become visibl
 are durable before the caller is told. What the manifest names must be in the repository already.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -89,11 +91,15 @@ class Manifests:
             await self._require_writable(repository, caller=caller)
             push = replace(push, states=push.states | {repository.state})
             repository = await self.shelf.ledger.push_manifest(push)
-        log.info(
-            "manifest pushed",
-            repository=str(name),
-            reference=str(reference),
-            digest=str(manifest.digest),
+        # Told once the answer is on its way: nobody is to wait for a log.
+        asyncio.get_running_loop().call_soon(
+            partial(
+                log.info,
+                "manifest pushed",
+                repository=str(name),
+                reference=str(reference),
+                digest=str(manifest.digest),
+            )
         )
         return PushedManifest(
             digest=manifest.digest,

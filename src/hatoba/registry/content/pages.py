@@ -10,8 +10,9 @@ from typing import Final
 from hatoba.kernel.names import RepositoryName
 from hatoba.registry.content import store
 from hatoba.registry.content.shelf import Shelf
+from hatoba.registry.content.sql_fragments import repository_named
 
-_TAGS: Final = """
+_TAGS: Final = f"""
 SELECT ARRAY(
        SELECT DISTINCT t.name
          FROM tag t
@@ -20,10 +21,9 @@ SELECT ARRAY(
           AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > $5)
         ORDER BY t.name
         LIMIT $4) AS names
-  FROM repository r
- WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = $1)
-   AND r.name = $2 AND r.state <> 3
-"""
+  FROM {repository_named("$1", "$2")} r
+ WHERE r.state <> 3
+"""  # noqa: S608 -- made of constants
 
 _REPOSITORIES: Final = """
 SELECT ARRAY(

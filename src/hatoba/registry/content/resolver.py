@@ -18,42 +18,42 @@ from hatoba.kernel.digests import Digest
 from hatoba.kernel.names import REMEMBERED_NAMES, RepositoryName, TagName
 from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
+from hatoba.registry.content.sql_fragments import repository_named
 from hatoba.sql.engine import Database, ServerConnection
-from hatoba.sql.prepared import BY_INDEX, Questions
+from hatoba.sql.prepared import BY_INDEX, Questions, ranged
 
-_FOUND: Final = """
+
+def _found(namespace: str, name: str, tag: str, now_ms: str) -> str:
+    """Return the question for what a tag names, put together from SQL expressions.
+
+    It reads an index from its end: of one name the living row is the last to end, and no other row
+    of its history is looked at. Of two rows that are living, as clocks differ, the younger ends
+    later.
+    """
+    return f"""
        SELECT r.id, r.namespace_user_id, r.state, m.digest
-         FROM repository r
+         FROM {repository_named(namespace, name)} r
         CROSS JOIN LATERAL (
               SELECT t.manifest_id
                 FROM tag t
-               WHERE t.repository_id = r.id AND t.name = %(tag)s
+               WHERE t.repository_id = r.id AND {ranged("t.name", tag)}
                  AND NOT t.hidden AND t.manifest_id IS NOT NULL
-                 AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > %(now_ms)s)
-               ORDER BY t.lifetime_end_ms DESC
+                 AND (t.lifetime_end_ms IS NULL OR t.lifetime_end_ms > {now_ms})
+               ORDER BY t.name DESC, t.lifetime_end_ms DESC
                LIMIT 1) living
          JOIN manifest m ON m.id = living.manifest_id
-        WHERE r.namespace_user_id = (SELECT id FROM "user" WHERE username = %(namespace)s)
-          AND r.name = %(name)s AND r.state <> 3
-"""
-"""Reads an index from its end: of one name the living row is the last to end, and no other row of
-its history is looked at. Of two rows that are living, as clocks differ, the younger ends later."""
-ONE: Final = _FOUND % {"namespace": "$1", "name": "$2", "tag": "$3", "now_ms": "$4"}
-SEVERAL: Final = """
+        WHERE r.state <> 3
+"""  # noqa: S608 -- made of constants
+
+
+ONE: Final = _found("$1", "$2", "$3", "$4")
+SEVERAL: Final = f"""
 SELECT asked.number, found.*
   FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
        AS asked(namespace, name, tag, number)
- CROSS JOIN LATERAL (%s LIMIT 1) found
-""" % (
-    _FOUND
-    % {
-        "namespace": "asked.namespace",
-        "name": "asked.name",
-        "tag": "asked.tag",
-        "now_ms": "$4",
-    }
-)
-PREPARATION: Final = f"{BY_INDEX} SET enable_sort = off;"
+ CROSS JOIN LATERAL ({_found("asked.namespace", "asked.name", "asked.tag", "$4")} LIMIT 1) found
+"""  # noqa: S608 -- made of constants
+PREPARATION: Final = BY_INDEX
 """What a connection of the resolver begins with."""
 
 Wanted: TypeAlias = tuple[RepositoryName, TagName]
