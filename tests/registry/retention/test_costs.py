@@ -10,11 +10,12 @@ from tests.registry.retention.house import House
 
 from hatoba.registry.db.tables.blobs import image_storages
 from hatoba.registry.db.tables.manifests import manifest_blobs
+from hatoba.registry.db.tables.tags import tags
 from hatoba.registry.retention import store, store_blobs
 
 pytestmark = pytest.mark.anyio
 LOOSE, NAMES = 50, 20_000
-"""Blobs that nothing refers to, and manifests that all name the one before them."""
+"""Blobs and manifests that nothing refers to; manifests and tags that all name another one."""
 MANY_NAME_ONE = (
     "SET LOCAL session_replication_role = replica",
     (
@@ -25,7 +26,16 @@ MANY_NAME_ONE = (
         "INSERT INTO manifestblob (repository_id, manifest_id, blob_id)"
         f" SELECT 1, n, 1 FROM generate_series(1, {NAMES}) AS n"
     ),
-    "ANALYZE imagestorage, manifestblob",
+    (
+        "INSERT INTO manifest (id, repository_id, digest, media_type_id, manifest_bytes)"
+        f" SELECT n, 1, 'sha256:' || n, 1, '' FROM generate_series(1, {LOOSE + 1}) AS n"
+    ),
+    (
+        "INSERT INTO tag (name, repository_id, manifest_id, lifetime_start_ms, hidden, reversion,"
+        "                 tag_kind_id, immutable)"
+        f" SELECT n, 1, 1, 1, false, false, 1, false FROM generate_series(1, {NAMES}) AS n"
+    ),
+    "ANALYZE imagestorage, manifestblob, manifest, tag",
 )
 
 
@@ -42,9 +52,15 @@ async def ask_for_each(house: House, connection: AsyncConnection) -> None:
         assert is_used is (storage_id == 1)
 
 
+async def page_through(_house: House, connection: AsyncConnection) -> None:
+    rows = await store.page_of_manifests(connection, after_id=0, limit=1000)
+    assert [row.id for row in rows if not row.is_loose] == [1]
+    assert len(rows) == LOOSE + 1
+
+
 @only_postgresql
-@pytest.mark.parametrize("look", [quarantine_all, ask_for_each])
-async def test_no_table_is_read_whole_for_blobs_that_nothing_refers_to(
+@pytest.mark.parametrize("look", [quarantine_all, ask_for_each, page_through])
+async def test_no_table_is_read_whole_for_what_nothing_refers_to(
     house, look: Callable[[House, AsyncConnection], Awaitable[None]]
 ) -> None:
     async with house.shelf.database.begin() as connection:
@@ -52,6 +68,7 @@ async def test_no_table_is_read_whole_for_blobs_that_nothing_refers_to(
             await connection.execute(text(statement))
         await look(house, connection)
         tables = table("pg_stat_xact_user_tables", column("relname"), column("seq_tup_read"))
-        read = select(tables.c.seq_tup_read).where(tables.c.relname == manifest_blobs.name)
-        assert (await connection.execute(read)).scalar_one() == 0
+        names = [manifest_blobs.name, tags.name]
+        read = select(tables.c.seq_tup_read).where(tables.c.relname.in_(names))
+        assert (await connection.execute(read)).scalars().all() == [0, 0]
         await connection.rollback()

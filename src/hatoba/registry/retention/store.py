@@ -142,8 +142,8 @@ async def page_of_manifests(
             manifests.c.id,
             manifests.c.repository_id,
             and_(
-                ~exists().where(tags.c.manifest_id == manifests.c.id),
-                ~exists().where(manifest_children.c.child_manifest_id == manifests.c.id),
+                ~_names_manifest(tags.c.manifest_id),
+                ~_names_manifest(manifest_children.c.child_manifest_id),
             ).label("is_loose"),
         )
         .where(manifests.c.id > after_id)
@@ -151,6 +151,17 @@ async def page_of_manifests(
         .limit(limit)
     )
     return (await connection.execute(statement)).all()
+
+
+def _names_manifest(column: Any) -> Any:
+    """Say whether a row names the manifest that is looked at.
+
+    As the first row in the order of the column's index, of a range of one id: for a mere EXISTS
+    PostgreSQL may read the whole table for each page, or even for each manifest.
+    """
+    same = column.between(manifests.c.id, manifests.c.id)
+    first = select(column).where(same).order_by(column).limit(1).correlate(manifests)
+    return first.scalar_subquery().is_not(None)
 
 
 async def load_family(
