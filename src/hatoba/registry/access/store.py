@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.db.tables.permissions import repository_permissions, roles
@@ -13,19 +13,26 @@ async def granted_roles(
     connection: AsyncConnection, *, account_id: int, repository_id: int
 ) -> set[str]:
     """Return the roles an account has in a repository, directly or through a team."""
-    statement = (
+    # Two questions, each of one account: an OR over both tables reads the grants and team members
+    # of everybody who has something to do with the repository.
+    direct = (
         select(roles.c.name)
-        .select_from(
-            repository_permissions.join(
-                roles, roles.c.id == repository_permissions.c.role_id
-            ).outerjoin(team_members, team_members.c.team_id == repository_permissions.c.team_id)
-        )
+        .join(repository_permissions, repository_permissions.c.role_id == roles.c.id)
         .where(
             repository_permissions.c.repository_id == repository_id,
-            (repository_permissions.c.user_id == account_id)
-            | (team_members.c.user_id == account_id),
+            repository_permissions.c.user_id == account_id,
         )
     )
+    through_teams = (
+        select(roles.c.name)
+        .join(repository_permissions, repository_permissions.c.role_id == roles.c.id)
+        .join(team_members, team_members.c.team_id == repository_permissions.c.team_id)
+        .where(
+            repository_permissions.c.repository_id == repository_id,
+            team_members.c.user_id == account_id,
+        )
+    )
+    statement = union(direct, through_teams)
     return set((await connection.execute(statement)).scalars())
 
 
@@ -60,17 +67,14 @@ async def reach_of(connection: AsyncConnection, *, account_id: int) -> Reach:
         .join(team_roles, team_roles.c.id == teams.c.role_id)
         .where(team_members.c.user_id == account_id, team_roles.c.name == "admin")
     )
-    granted = (
-        select(func.distinct(repository_permissions.c.repository_id))
-        .select_from(
-            repository_permissions.outerjoin(
-                team_members, team_members.c.team_id == repository_permissions.c.team_id
-            )
-        )
-        .where(
-            (repository_permissions.c.user_id == account_id)
-            | (team_members.c.user_id == account_id)
-        )
+    # Two questions, as no index answers an OR over both tables: it read all grants of everybody.
+    granted = union(
+        select(repository_permissions.c.repository_id).where(
+            repository_permissions.c.user_id == account_id
+        ),
+        select(repository_permissions.c.repository_id)
+        .join(team_members, team_members.c.team_id == repository_permissions.c.team_id)
+        .where(team_members.c.user_id == account_id),
     )
     return Reach(
         administered=frozenset((await connection.execute(administered)).scalars()),
