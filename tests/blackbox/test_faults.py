@@ -255,7 +255,10 @@ def test_https_is_served_when_a_certificate_lies_beside_the_configuration(
     postgres_server, tmp_path
 ) -> None:
     certificate = make_certificate(tmp_path)
-    with postgres_server.database() as url, on_postgresql(tmp_path, url) as registry:
+    with (
+        postgres_server.database() as url,
+        on_postgresql(tmp_path, url, SSL_PROTOCOLS=["TLSv1.3"]) as registry,
+    ):
         context = ssl.create_default_context(cafile=str(certificate))
         with (
             socket.create_connection((registry.metrics_host, 8443), timeout=10) as plain,
@@ -263,6 +266,12 @@ def test_https_is_served_when_a_certificate_lies_beside_the_configuration(
         ):
             secured.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\r\n")
             assert secured.recv(100).startswith(b"HTTP/1.1 401")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with (
+            socket.create_connection((registry.metrics_host, 8443), timeout=10) as plain,
+            pytest.raises((ssl.SSLError, ConnectionError)),
+        ):
+            context.wrap_socket(plain, server_hostname="registry")
 
 
 @pytest.mark.postgres

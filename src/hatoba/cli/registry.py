@@ -112,7 +112,7 @@ def _serve_configured(configuration: Configuration, *, listen: str | None) -> in
     listeners = [Listener(host=host, port=port)]
     if configuration.certificate is not None:
         certificate, key = configuration.certificate
-        tls = TlsFiles(certificate=certificate, key=key)
+        tls = TlsFiles(certificate=certificate, key=key, rules=configuration.tls_rules)
         listeners.append(Listener(host=bind, port=HTTPS_PORT, tls=tls))
     if not _is_migrated(configuration, listeners=[*listeners, management]):
         return 0

@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from hatoba.config.schema import QuayConfig
+from hatoba.config.tls import TlsRules
 from hatoba.config.validation import Finding, validate_mapping
 from hatoba.kernel.errors import InvalidInput
 from hatoba.kernel.json import JsonObject
@@ -46,6 +47,12 @@ class Configuration:
         """The registry's own TLS certificate and key, if both lie beside config.yaml."""
         pair = self.directory / "ssl.cert", self.directory / "ssl.key"
         return pair if all(path.is_file() for path in pair) else None
+
+    @property
+    def tls_rules(self) -> TlsRules:
+        """What clients may speak to a listener with that certificate."""
+        given = self.settings
+        return TlsRules(protocols=given.ssl_protocols, ciphers=given.ssl_ciphers or ())
 
 
 def environment() -> Mapping[str, str]:

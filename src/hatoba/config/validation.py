@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from hatoba.config.schema import QuayConfig
+from hatoba.config.tls import TlsRules, faults_of
 from hatoba.kernel.json import JsonObject
 
 
@@ -69,6 +70,8 @@ def _cross_checks(settings: QuayConfig) -> list[Finding]:
                 field="DEFAULT_TAG_EXPIRATION", message="must be one of the TAG_EXPIRATION_OPTIONS"
             )
         )
+    rules = TlsRules(protocols=settings.ssl_protocols, ciphers=settings.ssl_ciphers or ())
+    findings += [Finding(field=key, message=message) for key, message in faults_of(rules)]
     return findings
 
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from typing import Final
 import uvicorn
 from typing_extensions import override
 
+from hatoba.config.tls import TlsRules
 from hatoba.kernel.errors import Unavailable
 from hatoba.serving.asgi import Application
 from hatoba.serving.limits import Limits
@@ -36,10 +37,11 @@ class ListenFailed(Unavailable):
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class TlsFiles:
-    """A PEM certificate chain and its key."""
+    """A PEM certificate chain and its key, and what may be spoken with them."""
 
     certificate: Path
     key: Path
+    rules: TlsRules = field(default_factory=TlsRules)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -122,7 +124,8 @@ def make_server(
     """Configure a server for one listener; `serve(sockets=...)` runs it until `should_exit`.
 
     Raises:
-        ListenFailed: the certificate or key cannot be read or do not fit together.
+        ListenFailed: the certificate or key cannot be read or do not fit together, or OpenSSL
+            knows none of the ciphers.
     """
     config = uvicorn.Config(
         application,
@@ -143,8 +146,10 @@ def make_server(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
         config.load()
+        if tls is not None and config.ssl is not None:
+            tls.rules.apply(config.ssl)
     except (OSError, ssl.SSLError) as error:
-        raise ListenFailed(f"cannot use the TLS certificate and key: {error}") from error
+        raise ListenFailed(f"cannot use the TLS certificate, key and ciphers: {error}") from error
     return LoopServer(config)
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from hatoba.config.durations import Duration, parse_duration
 from hatoba.config.schema.group import Group
+from hatoba.config.tls import USUAL_PROTOCOLS, TlsProtocol, gap_in
 
 
 class ServerSettings(Group):
@@ -20,6 +21,13 @@ class ServerSettings(Group):
     """The scheme of the URLs that the registry hands out."""
     external_tls_termination: bool = False
     """True when TLS ends in front of the registry (a route, a load balancer)."""
+    ssl_protocols: list[TlsProtocol] = Field(default_factory=lambda: list(USUAL_PROTOCOLS))
+    """Versions of TLS that the registry speaks with a certificate of its own: TLSv1, TLSv1.1,
+    TLSv1.2 and TLSv1.3, with no gap between them. OpenSSL refuses the two oldest unless SSL_CIPHERS
+    has `@SECLEVEL=0`."""
+    ssl_ciphers: list[str] | None = None
+    """Ciphers for TLSv1.2 and older, in OpenSSL's words, most wanted first; by default those that
+    Python chooses. Suites of TLSv1.3 may be named, but which of them are spoken OpenSSL decides."""
     setup_complete: bool = True
     """Written by the operator; the registry refuses to start where it is false."""
     testing: bool = False
@@ -52,4 +60,22 @@ class ServerSettings(Group):
     def _is_a_host(cls, value: str) -> str:
         if "/" in value or any(character.isspace() for character in value):
             raise ValueError("must be a host with an optional port, without scheme or path")
+        return value
+
+    @field_validator("ssl_protocols")
+    @classmethod
+    def _has_no_gap(cls, value: list[TlsProtocol]) -> list[TlsProtocol]:
+        if not value:
+            raise ValueError("must name a version; without the key it is TLSv1.2 and TLSv1.3")
+        if missing := gap_in(value):
+            raise ValueError(f"must not leave out {', '.join(missing)} between others")
+        return value
+
+    @field_validator("ssl_ciphers")
+    @classmethod
+    def _names_ciphers(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and not value:
+            raise ValueError("must name a cipher; without the key they are OpenSSL's usual ones")
+        if any(not name.isascii() or not name.isprintable() or not name for name in value or ()):
+            raise ValueError("must hold the names of ciphers alone")
         return value
