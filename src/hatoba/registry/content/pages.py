@@ -11,6 +11,7 @@ from hatoba.kernel.names import RepositoryName
 from hatoba.registry.content import store
 from hatoba.registry.content.shelf import Shelf
 from hatoba.registry.content.sql_fragments import repository_named
+from hatoba.sql.prepared import ranged
 
 _TAGS: Final = f"""
 SELECT ARRAY(
@@ -25,34 +26,45 @@ SELECT ARRAY(
  WHERE r.state <> 3
 """  # noqa: S608 -- made of constants
 
-_REPOSITORIES: Final = """
+_ADMINISTERED: Final = """
+SELECT t.organization_id
+  FROM teammember m
+  JOIN team t ON t.id = m.team_id
+  JOIN teamrole o ON o.id = t.role_id
+ WHERE m.user_id = $1 AND o.name = 'admin'"""
+_GRANTED: Final = """
+SELECT repository_id FROM repositorypermission WHERE user_id = $1
+ UNION ALL
+SELECT p.repository_id
+  FROM teammember m
+  JOIN repositorypermission p ON p.team_id = m.team_id
+ WHERE m.user_id = $1"""
+
+# Namespaces are walked in their order, those alone in which there may be something to see: robots
+# have no repositories, and without public ones in the catalog most namespaces show nothing.
+REPOSITORIES: Final = f"""
 SELECT ARRAY(
 SELECT u.username || '/' || found.name AS name
   FROM "user" u
  CROSS JOIN LATERAL (
        SELECT r.name
          FROM repository r
-        WHERE r.namespace_user_id = u.id AND r.state <> 3
-          AND (u.username > $3 OR r.name > $4)
+        WHERE {ranged("r.namespace_user_id", "u.id")} AND r.state <> 3
+          AND r.name > CASE u.username WHEN $3 THEN $4 ELSE '' END
           AND (r.visibility_id = $2
                OR u.id = $1
-               OR u.id IN (SELECT t.organization_id
-                             FROM teammember m
-                             JOIN team t ON t.id = m.team_id
-                             JOIN teamrole o ON o.id = t.role_id
-                            WHERE m.user_id = $1 AND o.name = 'admin')
-               OR r.id IN (SELECT repository_id FROM repositorypermission WHERE user_id = $1
-                           UNION ALL
-                           SELECT p.repository_id
-                             FROM teammember m
-                             JOIN repositorypermission p ON p.team_id = m.team_id
-                            WHERE m.user_id = $1))
-        ORDER BY r.name
+               OR u.id IN ({_ADMINISTERED})
+               OR r.id IN ({_GRANTED}))
+        ORDER BY r.namespace_user_id, r.name
         LIMIT $5) found
- WHERE u.username >= $3 AND u.enabled
+ WHERE u.username >= $3 AND u.enabled AND NOT u.robot
+   AND ($2::int IS NOT NULL
+        OR u.id = $1
+        OR u.id IN ({_ADMINISTERED})
+        OR u.id IN (SELECT namespace_user_id FROM repository WHERE id IN ({_GRANTED})))
  ORDER BY u.username, found.name
  LIMIT $5) AS names
-"""
+"""  # noqa: S608 -- made of constants
 
 
 async def tag_names(
@@ -82,6 +94,6 @@ async def visible_repositories(
     namespace, _, name = (after or "").partition("/")
     visibility = shelf.lookups.id("visibility", "public") if shows_public else None
     [row] = await shelf.questions.ask_together(
-        _REPOSITORIES, account_id, visibility, namespace, name, limit
+        REPOSITORIES, account_id, visibility, namespace, name, limit
     )
     return list(row["names"])

@@ -6,9 +6,9 @@ that its upload or mount left (`uploadedblob`) has not expired.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import and_, delete, exists, insert, or_, select, union
+from sqlalchemy import and_, delete, exists, insert, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.digests import Digest
@@ -27,6 +27,9 @@ from hatoba.registry.db.tables.hatoba import blob_damages, blob_quarantine
 from hatoba.registry.db.tables.manifests import manifest_blobs
 from hatoba.registry.db.tables.repositories import repositories
 from hatoba.registry.db.tables.users import users
+
+HOLDERS: Final = 1000
+"""Among how many repositories one is looked for that holds a blob and may be pulled from."""
 
 
 def _held(repository_id: Any, now: datetime) -> Any:
@@ -94,31 +97,79 @@ async def find_holder(
     visibility_id: int,
     now: datetime,
 ) -> RepositoryName | None:
-    """Return a repository that holds a blob, of those that are named in one of three ways."""
-    blobs = select(image_storages.c.id).where(image_storages.c.content_checksum == str(digest))
-    holders = union(
-        select(manifest_blobs.c.repository_id).where(manifest_blobs.c.blob_id.in_(blobs)),
-        select(uploaded_blobs.c.repository_id).where(
-            uploaded_blobs.c.blob_id.in_(blobs), uploaded_blobs.c.expires_at > now
-        ),
+    """Return a repository that holds a blob, of those that are named in one of three ways.
+
+    A layer that everybody builds upon is named hundreds of thousands of times: of such a one
+    `HOLDERS` are looked at, and as many of the namespaces and repositories that are named.
+    """
+    found = await connection.execute(
+        select(image_storages.c.id).where(image_storages.c.content_checksum == str(digest))
     )
+    blob_ids = list(found.scalars())
+    if not blob_ids:
+        return None
+    named = or_(
+        repositories.c.namespace_user_id.in_(namespaces), repositories.c.id.in_(repository_ids)
+    )
+    holders = await _some_holders(connection, blob_ids, now=now)
+    is_visible = or_(named, repositories.c.visibility_id == visibility_id)
+    name = await _first_name(connection, repositories.c.id.in_(set(holders)), is_visible)
+    if name is not None or len(holders) < HOLDERS:
+        return name
+    some = select(repositories.c.id).where(named).limit(HOLDERS)
+    candidates = list((await connection.execute(some)).scalars())
+    is_holder = _first_hold(blob_ids, now).is_not(None)
+    return await _first_name(connection, repositories.c.id.in_(candidates), is_holder)
+
+
+async def _first_name(connection: AsyncConnection, *conditions: Any) -> RepositoryName | None:
     statement = (
         select(users.c.username, repositories.c.name)
         .join(users, users.c.id == repositories.c.namespace_user_id)
         .where(
-            repositories.c.id.in_(holders),
+            *conditions,
             repositories.c.state != RepositoryState.MARKED_FOR_DELETION,
             users.c.enabled.is_(True),
-            or_(
-                repositories.c.namespace_user_id.in_(namespaces),
-                repositories.c.id.in_(repository_ids),
-                repositories.c.visibility_id == visibility_id,
-            ),
         )
         .limit(1)
     )
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else RepositoryName(NamespaceName(row.username), row.name)
+
+
+async def _some_holders(
+    connection: AsyncConnection, blob_ids: Sequence[int], *, now: datetime
+) -> list[int]:
+    """Return ids of repositories that hold one of the blobs; of each kind no more than HOLDERS."""
+    named, held = manifest_blobs.c, uploaded_blobs.c
+    holders: list[int] = []
+    for statement in (
+        select(named.repository_id).where(named.blob_id.in_(blob_ids)),
+        select(held.repository_id).where(held.blob_id.in_(blob_ids), held.expires_at > now),
+    ):
+        holders += (await connection.execute(statement.limit(HOLDERS))).scalars()
+    return holders
+
+
+def _first_hold(blob_ids: Sequence[int], now: datetime) -> Any:
+    """Return the id of a blob that the repository in question holds, or NULL.
+
+    A value and no EXISTS: that one PostgreSQL may answer by reading all that hold the blobs.
+    """
+    named, held = manifest_blobs.c, uploaded_blobs.c
+    holds = union_all(
+        select(named.blob_id)
+        .where(named.repository_id == repositories.c.id, named.blob_id.in_(blob_ids))
+        .correlate(repositories),
+        select(held.blob_id)
+        .where(
+            held.repository_id == repositories.c.id,
+            held.blob_id.in_(blob_ids),
+            held.expires_at > now,
+        )
+        .correlate(repositories),
+    )
+    return holds.limit(1).scalar_subquery()
 
 
 async def held_blobs(

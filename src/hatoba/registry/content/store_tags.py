@@ -27,30 +27,45 @@ async def tag_history(
     limit: int,
 ) -> list[AnyRow]:
     """Return rows of tags with what their manifest is, newest first."""
+    newest_first = [tags.c.lifetime_start_ms.desc(), tags.c.name, tags.c.id.desc()]
+    if name is not None:
+        # Of one name by its index: in the order of time the whole repository is read for a name
+        # that is not there. Only that index has this order.
+        newest_first.insert(0, tags.c.name)
+    page = (
+        select(tags)
+        .where(
+            tags.c.repository_id == repository_id,
+            tags.c.hidden.is_(False),
+            tags.c.manifest_id.is_not(None),
+        )
+        .order_by(*newest_first)
+        .offset(offset)
+        .limit(limit)
+    )
+    if only_alive:
+        page = page.where(_alive(now_ms))
+    if name is not None:
+        page = page.where(tags.c.name.between(name, name))
+    if containing is not None:
+        page = page.where(tags.c.name.contains(containing, autoescape=True))
+    # Manifests of the page alone, not of all that comes before it.
+    shown = page.subquery()
     statement = (
         select(
-            tags.c.name,
-            tags.c.lifetime_start_ms,
-            tags.c.lifetime_end_ms,
-            tags.c.reversion,
-            tags.c.immutable,
+            shown.c.name,
+            shown.c.lifetime_start_ms,
+            shown.c.lifetime_end_ms,
+            shown.c.reversion,
+            shown.c.immutable,
             manifests.c.id.label("manifest_id"),
             manifests.c.digest,
             manifests.c.media_type_id,
             manifests.c.layers_compressed_size,
         )
-        .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .where(tags.c.repository_id == repository_id, tags.c.hidden.is_(False))
-        .order_by(tags.c.lifetime_start_ms.desc(), tags.c.name, tags.c.id.desc())
-        .offset(offset)
-        .limit(limit)
+        .join(manifests, manifests.c.id == shown.c.manifest_id)
+        .order_by(shown.c.lifetime_start_ms.desc(), shown.c.name, shown.c.id.desc())
     )
-    if only_alive:
-        statement = statement.where(_alive(now_ms))
-    if name is not None:
-        statement = statement.where(tags.c.name == name)
-    if containing is not None:
-        statement = statement.where(tags.c.name.contains(containing, autoescape=True))
     return list((await connection.execute(statement)).all())
 
 
