@@ -217,14 +217,14 @@ async def last_modified(
 ) -> dict[int, int]:
     """Return when tags were last moved, in milliseconds, by repository."""
     # The end of one index for each of them, whatever it holds: a maximum of many repositories at
-    # once reads all their tags. A range of one id, so that no other index has the order.
+    # once reads all their tags.
     moved = (
         select(tags.c.lifetime_start_ms)
         .where(
-            tags.c.repository_id.between(repositories.c.id, repositories.c.id),
+            tags.c.repository_id == repositories.c.id,
             tags.c.hidden.is_(False),
         )
-        .order_by(tags.c.repository_id.desc(), tags.c.lifetime_start_ms.desc())
+        .order_by(tags.c.lifetime_start_ms.desc())
         .limit(1)
         .scalar_subquery()
     )
