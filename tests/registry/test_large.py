@@ -18,6 +18,7 @@ from hatoba.kernel.digests import Digest
 from hatoba.registry.access import store as access
 from hatoba.registry.content import pages, store_blobs, store_tags
 from hatoba.registry.repositories import store as repositories
+from hatoba.registry.repositories import store_permissions
 from hatoba.sql.engine import Database, open_database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -53,6 +54,7 @@ FILLED = (
         UNION ALL SELECT 'latest', n, n, 1, false, false, 1, false
           FROM generate_series(101, 600) AS n""",
     # Everybody is in team 1, and everybody and team 1 have a grant in the big repository.
+    "INSERT INTO team (id, name, organization_id, role_id, description) VALUES (1, 't', 1, 3, '')",
     f"INSERT INTO teammember (user_id, team_id) SELECT n, 1 FROM generate_series(1, {MANY}) AS n",
     f"""INSERT INTO repositorypermission (user_id, team_id, repository_id, role_id)
         SELECT n, NULL, {BIG}, 3 FROM generate_series(1, {MANY}) AS n
@@ -195,3 +197,15 @@ async def test_a_page_of_the_catalog_reads_what_an_account_may_see(large) -> Non
     assert await large.ask(page) == [f"group/r{BIG}", f"group/r{SMALL}"]
     # Each repository of a namespace in which something is to be seen is looked at, and each name.
     assert large.read < 2 * MANY + FEW
+
+
+async def test_default_permissions_are_listed_without_the_members_of_the_organization(
+    large,
+) -> None:
+    found = await large.ask(
+        lambda connection: store_permissions.members_among(
+            connection, organization_id=1, account_ids=[17]
+        )
+    )
+    assert found == {17}
+    assert large.read < FEW

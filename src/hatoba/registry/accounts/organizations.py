@@ -1,5 +1,6 @@
 """Organizations and their members."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,19 +216,22 @@ class Organizations:
         async with self.database.read() as connection:
             joined = await store_teams.memberships(connection, organization_id=organization.id)
             granted = await store_teams.direct_grants(connection, organization_id=organization.id)
-        return _members(joined, granted, only_in_teams=True)
+        return _members(joined, granted)
 
     async def collaborators(self, organization: Account) -> list[Member]:
-        """Return people with direct grants who are in no team."""
+        """Return people with direct grants who are in no team, by their oldest grant."""
         async with self.database.read() as connection:
             joined = await store_teams.memberships(connection, organization_id=organization.id)
             granted = await store_teams.direct_grants(connection, organization_id=organization.id)
+            people = await store_teams.people_with_grants(
+                connection, organization_id=organization.id
+            )
         inside = {account.id for account, _ in joined}
-        everybody = _members(joined, granted, only_in_teams=False)
+        names = _by_account(granted)
         return [
-            member
-            for member in everybody
-            if member.account.id not in inside and not member.account.is_robot
+            Member(account=people[account_id], teams=(), repositories=tuple(repositories))
+            for account_id, repositories in names.items()
+            if account_id in people and account_id not in inside
         ]
 
     async def member(self, organization: Account, *, name: str) -> Member:
@@ -273,25 +277,22 @@ class Organizations:
                 )
 
 
-def _members(
-    joined: list[tuple[Account, str]], granted: list[tuple[Account, str]], *, only_in_teams: bool
-) -> list[Member]:
-    accounts: dict[int, Account] = {}
-    team_names: dict[int, list[str]] = {}
-    repository_names: dict[int, list[str]] = {}
-    for account, team in joined:
-        accounts[account.id] = account
-        team_names.setdefault(account.id, []).append(team)
-    for account, repository in granted:
-        if account.id not in accounts and only_in_teams:
-            continue
-        accounts[account.id] = account
-        repository_names.setdefault(account.id, []).append(repository)
+def _members(joined: list[tuple[Account, str]], granted: list[tuple[int, str]]) -> list[Member]:
+    accounts = {account.id: account for account, _ in joined}
+    team_names = _by_account((account.id, team) for account, team in joined)
+    repository_names = _by_account(granted)
     return [
         Member(
             account=account,
-            teams=tuple(team_names.get(account.id, ())),
+            teams=tuple(team_names[account.id]),
             repositories=tuple(repository_names.get(account.id, ())),
         )
         for account in accounts.values()
     ]
+
+
+def _by_account(pairs: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {}
+    for account_id, name in pairs:
+        names.setdefault(account_id, []).append(name)
+    return names

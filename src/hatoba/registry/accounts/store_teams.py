@@ -169,19 +169,35 @@ async def memberships(
 
 async def direct_grants(
     connection: AsyncConnection, *, organization_id: int
-) -> list[tuple[Account, str]]:
-    """Return (account, repository name) of direct grants in an organization's repositories."""
+) -> list[tuple[int, str]]:
+    """Return (account id, repository name) of direct grants in an organization's repositories."""
     statement = (
-        select(users, repositories.c.name.label("repository_name"))
-        .join(repository_permissions, repository_permissions.c.user_id == users.c.id)
+        select(repository_permissions.c.user_id, repositories.c.name)
+        .join(repositories, repositories.c.id == repository_permissions.c.repository_id)
+        .where(
+            repositories.c.namespace_user_id == organization_id,
+            repositories.c.state != MARKED_FOR_DELETION,
+            repository_permissions.c.user_id.is_not(None),
+        )
+        .order_by(repository_permissions.c.id)
+    )
+    return [(row[0], row[1]) for row in await connection.execute(statement)]
+
+
+async def people_with_grants(
+    connection: AsyncConnection, *, organization_id: int
+) -> dict[int, Account]:
+    """Return by id who has direct grants in an organization's repositories, but for robots."""
+    granted = (
+        select(repository_permissions.c.user_id)
         .join(repositories, repositories.c.id == repository_permissions.c.repository_id)
         .where(
             repositories.c.namespace_user_id == organization_id,
             repositories.c.state != MARKED_FOR_DELETION,
         )
-        .order_by(repository_permissions.c.id)
     )
-    return [(account_of(row), row.repository_name) for row in await connection.execute(statement)]
+    statement = select(users).where(users.c.id.in_(granted), users.c.robot.is_(False))
+    return {row.id: account_of(row) for row in await connection.execute(statement)}
 
 
 async def team_grants(

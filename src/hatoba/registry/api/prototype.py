@@ -69,15 +69,15 @@ async def _view(call: Call, prototype: Prototype, members: set[int]) -> JsonObje
     }
 
 
-async def _members(call: Call) -> set[int]:
-    members = await call.rooms.organizations.members(call.organization)
-    return {member.account.id for member in members}
+async def _members(call: Call, *prototypes: Prototype) -> set[int]:
+    named = [who for one in prototypes for who in (one.activating, one.delegate) if who is not None]
+    return await call.rooms.prototypes.members_among(call.organization, accounts=named)
 
 
 async def list_prototypes(call: Call) -> JsonValue:
     """Quay API: GET /api/v1/organization/<org>/prototypes."""
     found = await call.rooms.prototypes.list_prototypes(call.organization)
-    members = await _members(call)
+    members = await _members(call, *found)
     return {"prototypes": [await _view(call, item, members) for item in found]}
 
 
@@ -98,7 +98,7 @@ async def create_prototype(call: Call) -> JsonValue:
         )
     except PrototypeRefused as error:
         raise BadRequest(error.message) from error
-    return await _view(call, prototype, await _members(call))
+    return await _view(call, prototype, await _members(call, prototype))
 
 
 async def change_prototype(call: Call) -> JsonValue:
@@ -110,7 +110,7 @@ async def change_prototype(call: Call) -> JsonValue:
         role=wanted.role,
         actor=call.identity.actor,
     )
-    return await _view(call, prototype, await _members(call))
+    return await _view(call, prototype, await _members(call, prototype))
 
 
 async def delete_prototype(call: Call) -> Response:

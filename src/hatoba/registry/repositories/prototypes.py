@@ -1,5 +1,6 @@
 """Default permissions of organizations ("prototypes"): granted in each new repository."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,17 @@ class Prototypes:
             ids += [row.delegate_user_id for row in rows if row.delegate_user_id]
             accounts = await directory.by_ids(connection, ids=ids)
         return [self._read(row, accounts) for row in rows]
+
+    async def members_among(
+        self, organization: Account, *, accounts: Sequence[Account]
+    ) -> set[int]:
+        """Return the ids of those accounts that are in a team of an organization."""
+        async with self.database.read() as connection:
+            return await store.members_among(
+                connection,
+                organization_id=organization.id,
+                account_ids=[account.id for account in accounts],
+            )
 
     async def get(self, organization: Account, *, uuid: str) -> Prototype:
         """Return a default permission.
