@@ -68,6 +68,9 @@ UNUSED = {
             ("gateway.networking.k8s.io", "tlsroutes"),
         )
     },
+    "asked for on OpenShift; tests/operator/test_tlsprofiles.py does": {
+        ("watch", "config.openshift.io", "apiservers")
+    },
     "an event that is told again is counted": {("patch", "", "events")},
     "an empty claim of another access mode is made anew; tests/operator/test_external.py does": {
         ("delete", "", "persistentvolumeclaims")
@@ -206,6 +209,7 @@ async def test_in_one_namespace_it_needs_no_right_elsewhere():
         "ingressclasses",
         "clusterissuers",
         "storageclasses",
+        "apiservers",
     }
 
 

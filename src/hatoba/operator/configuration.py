@@ -1,12 +1,14 @@
 """Merge config.yaml: the user's keys, defaults below them, managed components above them.
 
 Source: Quay operator 3.6.0 ("config bundle"): keys of managed components win over the user's;
-whatever the operator does not know passes through untouched. Pure.
+whatever the operator does not know passes through untouched. Later versions give a registry with an
+unmanaged `tls` the cluster's TLS profile, unless the user said anything of it. Pure.
 """
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator.components import COMPONENTS
 from hatoba.operator.model import OperatorSettings, RegistryPlan
+from hatoba.operator.tlsprofiles import PROFILE_KEYS, TlsProfile
 
 
 def default_configuration(settings: OperatorSettings) -> JsonObject:
@@ -41,7 +43,16 @@ def merged_configuration(plan: RegistryPlan) -> JsonObject:
         config["SERVER_HOSTNAME"] = plan.hostname
     if not plan.capabilities.routes and not plan.manages("route"):
         config.setdefault("PREFERRED_URL_SCHEME", plan.scheme)
+    if (profile := followed_profile(plan)) is not None:
+        config |= profile.configuration
     for component in COMPONENTS:
         if plan.manages(component.kind):
             config |= component.configuration(plan)
     return config
+
+
+def followed_profile(plan: RegistryPlan) -> TlsProfile | None:
+    """Return the cluster's TLS profile where it decides what the registry speaks."""
+    if plan.manages("tls") or PROFILE_KEYS & plan.config.keys():
+        return None
+    return plan.capabilities.tls_profile

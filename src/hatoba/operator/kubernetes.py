@@ -90,6 +90,7 @@ _GLOBAL: Final = {
     "IngressClass": ("networking.k8s.io", "v1", "ingressclasses"),
     "StorageClass": ("storage.k8s.io", "v1", "storageclasses"),
     "ClusterIssuer": ("cert-manager.io", "v1", "clusterissuers"),
+    "APIServer": ("config.openshift.io", "v1", "apiservers"),
 }
 
 

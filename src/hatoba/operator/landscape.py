@@ -1,7 +1,7 @@
 """What a cluster offers: ways to reach a registry from outside, and volumes.
 
 Values only, read from Gateways, IngressClasses, issuers and StorageClasses; `exposure` and
-`volumes` choose among them.
+`volumes` choose among them. The cluster's TLS profile is in `tlsprofiles`.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from hatoba.kernel.json import JsonObject
 from hatoba.operator import names
+from hatoba.operator.tlsprofiles import TlsProfile
 
 
 class Way(StrEnum):
@@ -159,6 +160,8 @@ class Capabilities:
     """Those that serve the whole cluster."""
     storage_classes: tuple[StorageClass, ...] = ()
     """Empty where they may not be seen."""
+    tls_profile: TlsProfile | None = None
+    """None where the cluster has none for all, or where it may not be seen."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

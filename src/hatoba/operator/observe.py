@@ -22,6 +22,7 @@ from hatoba.operator.model import DATA_STORE, Bucket, Kind, OperatorSettings, Ow
 from hatoba.operator.observation import Observation, tls_secret_of
 from hatoba.operator.runtime.informer import Informer
 from hatoba.operator.runtime.references import Reference
+from hatoba.operator.tlsprofiles import APISERVER, TlsProfile
 
 log = structlog.get_logger()
 
@@ -31,7 +32,13 @@ WATCHED_KINDS: Final[tuple[str, ...]] = (*get_args(Kind), "Pod")
 FACT_SECONDS: Final = 10.0
 """For so long it is believed what the cluster said of its monitoring: every pass of every registry
 would else ask the same."""
-LANDSCAPE_KINDS: Final = ("Gateway", "IngressClass", "ClusterIssuer", "StorageClass")
+LANDSCAPE_KINDS: Final = (
+    "Gateway",
+    "IngressClass",
+    "ClusterIssuer",
+    "StorageClass",
+    "APIServer",
+)
 """What others made in the cluster, and decides how a registry is reached."""
 
 
@@ -182,6 +189,14 @@ class Observer:
                 for obj in sorted(seen["ClusterIssuer"], key=_place)
             ),
             storage_classes=tuple(map(StorageClass.read, sorted(seen["StorageClass"], key=_place))),
+            tls_profile=next(
+                (
+                    TlsProfile.read(obj)
+                    for obj in seen["APIServer"]
+                    if obj["metadata"]["name"] == APISERVER
+                ),
+                None,
+            ),
         )
 
     def _offered(self, kind: str) -> bool:

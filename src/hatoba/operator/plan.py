@@ -23,7 +23,7 @@ from hatoba.operator.components.configured import SERVICE_CA
 from hatoba.operator.components.ingress import ISSUED
 from hatoba.operator.components.objectstorage import uses_volume
 from hatoba.operator.components.route import REGISTRY_ROUTE, admitted_endpoint
-from hatoba.operator.configuration import merged_configuration
+from hatoba.operator.configuration import followed_profile, merged_configuration
 from hatoba.operator.entries import check_components, filled_components, read_overrides
 from hatoba.operator.exposure import choose
 from hatoba.operator.landscape import Exposure, TlsSource, Way
@@ -43,6 +43,7 @@ from hatoba.operator.model import (
 from hatoba.operator.observation import Observation
 from hatoba.operator.overrides import Overrides
 from hatoba.operator.stores import DATABASES, released, stores_of
+from hatoba.operator.tlsprofiles import APISERVER, PROFILE_KEYS
 from hatoba.operator.volumes import wanted_volumes
 
 ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
@@ -360,6 +361,13 @@ def check_plan(plan: RegistryPlan) -> None:
     """
     if findings := validate_mapping(merged_configuration(plan)):
         text = "; ".join(str(finding) for finding in findings)
+        if followed_profile(plan) and {finding.field for finding in findings} <= PROFILE_KEYS:
+            raise InputRefused(
+                Reason.CONFIG_INVALID,
+                f"the TLS profile of APIServer {APISERVER} cannot be followed: {text}",
+                step="correct its spec.tlsSecurityProfile, or set SSL_PROTOCOLS and SSL_CIPHERS in "
+                f"config.yaml of Secret {plan.bundle_name}",
+            )
         raise InputRefused(
             Reason.CONFIG_INVALID,
             f"`configBundleSecret` is not valid: {text}",

@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hatoba.config.components import COMPONENT_KEYS, contains_configuration
-from hatoba.config.loader import parse_yaml
+from hatoba.config.loader import ConfigurationInvalid, parse_yaml
 from hatoba.config.validation import validate_mapping
 from hatoba.kernel.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from hatoba.kernel.ids import same_secret
@@ -27,6 +27,7 @@ from hatoba.operator.model import Component
 from hatoba.operator.observation import components_of
 from hatoba.operator.render import EDITOR_USER
 from hatoba.operator.texts import dump_yaml
+from hatoba.operator.tlsprofiles import PROFILE_KEYS
 
 _KEPT: Final = frozenset({"horizontalpodautoscaler", "monitoring", "route", *names.LATER_KINDS})
 """Kinds of which a configuration says nothing: whose job they are stays as it is."""
@@ -94,7 +95,10 @@ class Reconfigurer:
         running = await self._running_configuration(registry)
         if faults := validate_mapping(running | wanted.config):
             raise InvalidInput("; ".join(str(fault) for fault in faults))
-        config = users_own(wanted.config, running=running, listed=listed, stored=stored)
+        profile = {} if await self._names_tls(registry) else _profile(running)
+        config = users_own(
+            wanted.config, running=running, listed=listed, stored=stored, profile=profile
+        )
         components = inferred_components(listed, config=config, files=frozenset(files))
         bundle = await self._cluster.create(
             {
@@ -125,6 +129,18 @@ class Reconfigurer:
         )
         return name
 
+    async def _names_tls(self, registry: JsonObject) -> bool:
+        """Tell whether the bundle of now says what of TLS is spoken; one that is broken may."""
+        name = str((registry.get("spec") or {}).get("configBundleSecret") or "")
+        found = await self._cluster.find(
+            "Secret", name, namespace=registry["metadata"]["namespace"]
+        )
+        encoded = ((found or {}).get("data") or {}).get("config.yaml") or ""
+        try:
+            return not PROFILE_KEYS.isdisjoint(parse_yaml(base64.b64decode(encoded)))
+        except ConfigurationInvalid:
+            return True
+
     async def _running_configuration(self, registry: JsonObject) -> JsonObject:
         metadata = registry["metadata"]
         deployment = await self._cluster.find(
@@ -149,8 +165,14 @@ def users_own(
     running: JsonObject,
     listed: tuple[Component, ...],
     stored: Mapping[str, str],
+    profile: JsonObject,
 ) -> JsonObject:
-    """Leave out what the operator had put in itself and the editor merely sent back."""
+    """Leave out what the operator had put in itself and the editor merely sent back.
+
+    `profile` is what it had put in of the cluster's TLS profile. Whoever changed a part of it has
+    seen the rest, and gets both.
+    """
+    is_followed = profile and all(config.get(key) == value for key, value in profile.items())
     managed = [entry.kind for entry in listed if entry.managed]
     theirs = {key for kind in managed for key in COMPONENT_KEYS.get(kind, frozenset())}
     generated = (keys.SECRET_KEY, keys.DATABASE_SECRET_KEY, keys.SCANNER_PSK)
@@ -159,7 +181,12 @@ def users_own(
         for key, value in config.items()
         if not (key in theirs and key in running and value == running[key])
         and not (key in generated and value == stored.get(key))
+        and not (is_followed and key in profile)
     }
+
+
+def _profile(running: JsonObject) -> JsonObject:
+    return {key: value for key, value in running.items() if key in PROFILE_KEYS}
 
 
 def inferred_components(
