@@ -17,8 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hatoba.kernel.digests import Digest
 from hatoba.registry.access import store as access
 from hatoba.registry.content import pages, store_blobs, store_tags
+from hatoba.registry.db.lookups import load_lookups
 from hatoba.registry.repositories import store as repositories
 from hatoba.registry.repositories import store_permissions
+from hatoba.registry.scanning import store as scanning
+from hatoba.registry.scanning.models import IndexCandidate
 from hatoba.sql.engine import Database, open_database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -54,6 +57,10 @@ FILLED = (
         UNION ALL SELECT 'latest', n, n, 1, false, false, 1, false
           FROM generate_series(101, 600) AS n""",
     # Everybody is in team 1, and everybody and team 1 have a grant in the big repository.
+    f"""INSERT INTO manifestsecuritystatus (manifest_id, repository_id, index_status, error_json,
+                                            last_indexed, indexer_hash, indexer_version,
+                                            metadata_json)
+        SELECT n, n, 2, '', '2026-01-01', 'state', 4, '' FROM generate_series(1, {MANY}) AS n""",
     "INSERT INTO team (id, name, organization_id, role_id, description) VALUES (1, 't', 1, 3, '')",
     f"INSERT INTO teammember (user_id, team_id) SELECT n, 1 FROM generate_series(1, {MANY}) AS n",
     f"""INSERT INTO repositorypermission (user_id, team_id, repository_id, role_id)
@@ -209,3 +216,27 @@ async def test_default_permissions_are_listed_without_the_members_of_the_organiz
     )
     assert found == {17}
     assert large.read < FEW
+
+
+async def test_a_look_for_what_is_to_be_scanned_reads_a_page(large) -> None:
+    page = 500
+    lookups = await load_lookups(large.database)
+
+    async def look(connection: AsyncConnection) -> tuple[int | None, list[IndexCandidate]]:
+        first = await scanning.bottom_of_page(connection, before_id=MANY, limit=page)
+        assert first is not None
+        due = await scanning.due_manifests(
+            connection,
+            first_id=first,
+            before_id=MANY,
+            scanner_state="state",
+            retry_before=NOW,
+            reindex_before=NOW,
+            limit=20,
+            lookups=lookups,
+        )
+        return first, due
+
+    for table in ("manifest", "manifestsecuritystatus"):
+        assert await large.ask(look, of=table) == (MANY - page, [])
+        assert large.read <= 3 * page

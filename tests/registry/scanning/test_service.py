@@ -132,6 +132,20 @@ async def test_what_was_pushed_is_indexed_once_and_reported(scanned):
     assert found["Metadata"]["DistroName"] == "Debian GNU/Linux"
 
 
+async def test_what_is_due_far_below_the_newest_is_found_by_rounds(scanned):
+    service = scanned.rooms.scanning
+    service.rows_per_page, service.older_pages = 2, 1
+    images = [IMAGE | {"annotations": {"n": str(number)}} for number in range(9)]
+    digests = [(await push(scanned, image))[1] for image in images]
+    # Each round looks at the newest page, and at the next one of those below it; then all over.
+    counts = [await service.index_due() for _ in range(5)]
+    assert counts == [4, 2, 2, 1, 0]
+    assert {asked for asked, _ in scanned.scanner.asked} == set(digests)
+    _, late = await push(scanned)
+    assert [await service.index_due(), await service.index_due()] == [1, 0]
+    assert scanned.scanner.asked[-1][0] == late
+
+
 async def test_the_scanner_is_told_where_layers_are_and_may_pull_them(scanned):
     _, digest = await push(scanned)
     await scanned.rooms.scanning.index_due()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.kernel.clock import Clock
 from hatoba.registry.access.keys import LONGEST_LIFETIME
@@ -39,9 +40,13 @@ _SHOWN: Final = {
 }
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Scanning:
-    """Talks with the scanner about the manifests of this registry."""
+    """Talks with the scanner about the manifests of this registry.
+
+    Whatever is due is found, the newest in the first round; older ones in turn, as a round looks
+    at a part of them.
+    """
 
     database: Database
     clock: Clock
@@ -54,6 +59,12 @@ class Scanning:
     """Where the scanner reaches this registry."""
     reindex_after: timedelta
     maximum_retries: int
+    rows_per_page: int = 2000
+    """How many manifests one statement looks at."""
+    older_pages: int = 10
+    """How many pages below the newest one a round looks at where less than a batch is due."""
+    _next_id: int | None = None
+    """Below which manifest the next round looks for older ones; None for the newest page."""
 
     async def is_reachable(self) -> bool:
         """Tell whether the scanner answers and takes our key."""
@@ -74,16 +85,7 @@ class Scanning:
         except ScannerUnavailable as error:
             log.warning("security scanner is not reachable", reason=str(error))
             return 0
-        now = self.clock.now()
-        async with self.database.read() as connection:
-            candidates = await store.due_manifests(
-                connection,
-                scanner_state=state,
-                retry_before=now - RETRY_AFTER,
-                reindex_before=now - self.reindex_after,
-                limit=BATCH,
-                lookups=self.lookups,
-            )
+        candidates = await self._due(state)
         gate = asyncio.Semaphore(CONCURRENCY)
 
         async def one(candidate: IndexCandidate) -> None:
@@ -94,6 +96,51 @@ class Scanning:
             for candidate in candidates:
                 group.create_task(one(candidate))
         return len(candidates)
+
+    async def _due(self, state: str) -> list[IndexCandidate]:
+        async with self.database.read() as connection:
+            bottom = await self._bottom(connection, before_id=None)
+            if bottom is None:
+                return []
+            found = await self._page(connection, state, bottom, None, limit=BATCH)
+            for _ in range(self.older_pages):
+                if len(found) == BATCH:
+                    break
+                before = bottom if self._next_id is None else min(bottom, self._next_id)
+                first = await self._bottom(connection, before_id=before)
+                if first is None:
+                    self._next_id = None
+                    break
+                found += await self._page(
+                    connection, state, first, before, limit=BATCH - len(found)
+                )
+                # A page with more than that is looked at again.
+                self._next_id = before if len(found) == BATCH else first
+        return found
+
+    async def _bottom(self, connection: AsyncConnection, *, before_id: int | None) -> int | None:
+        return await store.bottom_of_page(connection, before_id=before_id, limit=self.rows_per_page)
+
+    async def _page(
+        self,
+        connection: AsyncConnection,
+        state: str,
+        first_id: int,
+        before_id: int | None,
+        *,
+        limit: int,
+    ) -> list[IndexCandidate]:
+        now = self.clock.now()
+        return await store.due_manifests(
+            connection,
+            first_id=first_id,
+            before_id=before_id,
+            scanner_state=state,
+            retry_before=now - RETRY_AFTER,
+            reindex_before=now - self.reindex_after,
+            limit=limit,
+            lookups=self.lookups,
+        )
 
     async def record_of(self, manifest_id: int) -> IndexRecord | None:
         """Return what is known about the indexing of a manifest."""

@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hatoba.registry.db.lookups import Lookups
@@ -18,9 +18,23 @@ INDEXER_VERSION = 4
 _ROWS = manifest_security_statuses
 
 
+async def bottom_of_page(
+    connection: AsyncConnection, *, before_id: int | None, limit: int
+) -> int | None:
+    """Return the lowest id of a page of manifests, newest first; None where there is none."""
+    page = select(manifests.c.id).order_by(manifests.c.id.desc()).limit(limit)
+    if before_id is not None:
+        page = page.where(manifests.c.id < before_id)
+    lowest = select(func.min(page.subquery().c.id))
+    found: int | None = (await connection.execute(lowest)).scalar_one()
+    return found
+
+
 async def due_manifests(
     connection: AsyncConnection,
     *,
+    first_id: int,
+    before_id: int | None,
     scanner_state: str,
     retry_before: datetime,
     reindex_before: datetime,
@@ -29,19 +43,18 @@ async def due_manifests(
 ) -> list[IndexCandidate]:
     """Return manifests that were never indexed, failed, or were indexed by an older scanner.
 
-    Newest first: what was just pushed is what people look at.
+    Newest first, from `before_id` down to `first_id`: where all of a large registry are indexed
+    nothing else ends the search.
     """
-    due = or_(
-        _ROWS.c.id.is_(None),
-        and_(
-            _ROWS.c.index_status.in_([IndexStatus.FAILED, IndexStatus.IN_PROGRESS]),
-            _ROWS.c.last_indexed < retry_before,
-        ),
-        and_(
-            _ROWS.c.index_status.in_([IndexStatus.COMPLETED, IndexStatus.RETRIES_EXHAUSTED]),
-            _ROWS.c.indexer_hash != scanner_state,
-            _ROWS.c.last_indexed < reindex_before,
-        ),
+
+    def within(column: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        # Told of both tables: PostgreSQL does not conclude it of one from the other.
+        return (
+            [column >= first_id] if before_id is None else [column.between(first_id, before_id - 1)]
+        )
+
+    due = _is_due(
+        scanner_state=scanner_state, retry_before=retry_before, reindex_before=reindex_before
     )
     statement = (
         select(
@@ -56,8 +69,8 @@ async def due_manifests(
         )
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .join(users, users.c.id == repositories.c.namespace_user_id)
-        .outerjoin(_ROWS, _ROWS.c.manifest_id == manifests.c.id)
-        .where(due, repositories.c.state != MARKED_FOR_DELETION)
+        .outerjoin(_ROWS, and_(_ROWS.c.manifest_id == manifests.c.id, *within(_ROWS.c.manifest_id)))
+        .where(*within(manifests.c.id), due, repositories.c.state != MARKED_FOR_DELETION)
         .order_by(manifests.c.id.desc())
         .limit(limit)
     )
@@ -74,6 +87,23 @@ async def due_manifests(
         )
         for row in await connection.execute(statement)
     ]
+
+
+def _is_due(
+    *, scanner_state: str, retry_before: datetime, reindex_before: datetime
+) -> ColumnElement[bool]:
+    return or_(
+        _ROWS.c.id.is_(None),
+        and_(
+            _ROWS.c.index_status.in_([IndexStatus.FAILED, IndexStatus.IN_PROGRESS]),
+            _ROWS.c.last_indexed < retry_before,
+        ),
+        and_(
+            _ROWS.c.index_status.in_([IndexStatus.COMPLETED, IndexStatus.RETRIES_EXHAUSTED]),
+            _ROWS.c.indexer_hash != scanner_state,
+            _ROWS.c.last_indexed < reindex_before,
+        ),
+    )
 
 
 def _retries(metadata: str | None) -> int:
