@@ -28,11 +28,15 @@ PATIENCE_SECONDS: Final = 10.0
 """How long a connection or an answer is waited for."""
 _SETTINGS: Final = "SET plan_cache_mode = force_generic_plan; SET jit = off;"
 """Planning such a statement costs more than running it, and so would compiling it."""
-BY_INDEX: Final = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;"
+BY_INDEX: Final = """
+SELECT set_config(name, 'off', false) FROM pg_settings
+ WHERE name IN ('enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort');
+"""
 """A preparation for questions that one index answers, in its order where one is asked for. Without
 it a plan that was made when the tables were small reads them whole until their statistics are
 renewed, and afterwards still does so for a value that is not there, where few others fill the
-table; or it asks two indexes, or sorts what one tells of a whole repository."""
+table; or it asks two indexes, or sorts what one tells of a whole repository. (Incremental sorts
+are of PostgreSQL 13: what a server does not know is not set.)"""
 _LOST: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
