@@ -132,6 +132,7 @@ async def test_a_restarted_operator_takes_its_own_lease_at_once(world):
 
 
 ELSEWHERE = {
+    "APIServer",
     "Certificate",
     "ClusterIssuer",
     "Gateway",
