@@ -162,35 +162,22 @@ async def test_a_later_page_of_tags_reads_the_manifests_of_that_page_alone(large
     assert large.read <= FEW
 
 
-async def test_a_repository_to_mount_from_is_looked_for_among_few_of_many(large) -> None:
+@pytest.mark.parametrize(("own", "found"), [(SMALL, None), (MANY, f"group/r{MANY}")])
+async def test_a_repository_to_mount_from_is_looked_for_among_few_of_many(
+    large, own, found
+) -> None:
     name = await large.ask(
         lambda connection: store_blobs.find_holder(
             connection,
             digest=BASE,
             namespaces=[17],
-            repository_ids=[BIG, SMALL],
+            repository_ids=[BIG, own],
             visibility_id=1,
             now=NOW,
         ),
         of="manifestblob",
     )
-    assert name is None
-    assert large.read < store_blobs.HOLDERS + FEW
-
-
-async def test_ones_own_repository_to_mount_from_is_found_beside_many_others(large) -> None:
-    name = await large.ask(
-        lambda connection: store_blobs.find_holder(
-            connection,
-            digest=BASE,
-            namespaces=[17],
-            repository_ids=[BIG, MANY],
-            visibility_id=1,
-            now=NOW,
-        ),
-        of="manifestblob",
-    )
-    assert str(name) == f"group/r{MANY}"
+    assert (name and str(name)) == found
     assert large.read < store_blobs.HOLDERS + FEW
 
 

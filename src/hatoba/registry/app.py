@@ -40,12 +40,7 @@ from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
 from hatoba.registry.content.models import CACHE_SECONDS, ContentPolicy
-from hatoba.registry.content.resolver import (
-    PREPARATION,
-    PreparedTagResolver,
-    SqlTagResolver,
-    TagResolver,
-)
+from hatoba.registry.content.resolver import PreparedTagResolver, SqlTagResolver, TagResolver
 from hatoba.registry.content.shelf import Shelf, make_caches
 from hatoba.registry.content.upload_ids import UploadIds
 from hatoba.registry.content.uploads import Uploads
@@ -66,7 +61,7 @@ from hatoba.serving.asgi import Application, Message, Receive, Scope, Send, answ
 from hatoba.sql.clock import DatabaseClock
 from hatoba.sql.engine import Database, open_database
 from hatoba.sql.leases import Leases
-from hatoba.sql.prepared import Questions, open_questions
+from hatoba.sql.prepared import BY_INDEX, Questions, open_questions
 
 log = structlog.get_logger()
 
@@ -333,7 +328,7 @@ async def _resolver(stack: AsyncExitStack, database: Database, *, clock: Clock) 
         return SqlTagResolver(database=database, clock=clock)
     # One connection: those who wait for it are asked for together.
     questions = await stack.enter_async_context(
-        open_questions(database, connections=TAGS, preparation=PREPARATION)
+        open_questions(database, connections=TAGS, preparation=BY_INDEX)
     )
     return PreparedTagResolver(questions=questions, clock=clock)
 

@@ -20,10 +20,10 @@ from hatoba.registry.content.errors import RepositoryUnknown
 from hatoba.registry.content.ledger_prepared import open_ledger
 from hatoba.registry.content.listings import Listings
 from hatoba.registry.content.manifests import Manifests
-from hatoba.registry.content.resolver import ONE, PREPARATION, SEVERAL, PreparedTagResolver
+from hatoba.registry.content.resolver import ONE, SEVERAL, PreparedTagResolver
 from hatoba.registry.db.tables.tags import tags
 from hatoba.sql.engine import DatabaseUnavailable
-from hatoba.sql.prepared import open_questions
+from hatoba.sql.prepared import BY_INDEX, open_questions
 
 pytestmark = pytest.mark.anyio
 
@@ -193,7 +193,7 @@ SELECT 'v' || moment % 20, 1 + moment % 3, 1, moment, moment + 60, false, false,
 # SQLite resolves tags one by one.
 @pytest.fixture
 async def resolver(room):
-    opening = open_questions(room.shelf.database, connections=1, preparation=PREPARATION)
+    opening = open_questions(room.shelf.database, connections=1, preparation=BY_INDEX)
     async with opening as questions:
         yield PreparedTagResolver(questions=questions, clock=room.clock)
 
@@ -314,7 +314,7 @@ async def pushing(room: Room):
     shelf = room.shelf
     async with (
         open_ledger(shelf.database, audit=shelf.audit, location="default", connections=1) as ledger,
-        open_questions(shelf.database, connections=1, preparation=PREPARATION) as questions,
+        open_questions(shelf.database, connections=1, preparation=BY_INDEX) as questions,
     ):
         resolver = PreparedTagResolver(questions=questions, clock=room.clock)
         shelf = dataclasses.replace(shelf, ledger=ledger)
@@ -379,7 +379,7 @@ async def test_a_plan_for_empty_tables_still_does_once_they_are_large(room) -> N
         content = await room.image(annotations={"n": tag})
         for pushed in (content, other, content):
             await watched.push(tag, pushed)
-        await watched.push("index", index_of(content, other), kind=media_types.OCI_INDEX)
+        await watched.push("index", index_of(content, other, other), kind=media_types.OCI_INDEX)
         assert await watched.manifests.resolver.resolve(NAME, TagName(tag)) is not None
 
     async with pushing(room) as watched:

@@ -20,7 +20,7 @@ from hatoba.registry.content import store
 from hatoba.registry.content.models import RepositoryRecord, RepositoryState
 from hatoba.registry.content.sql_fragments import repository_named
 from hatoba.sql.engine import Database, ServerConnection
-from hatoba.sql.prepared import BY_INDEX, Questions, ranged
+from hatoba.sql.prepared import Questions, ranged
 
 
 def _found(namespace: str, name: str, tag: str, now_ms: str) -> str:
@@ -53,8 +53,6 @@ SELECT asked.number, found.*
        AS asked(namespace, name, tag, number)
  CROSS JOIN LATERAL ({_found("asked.namespace", "asked.name", "asked.tag", "$4")} LIMIT 1) found
 """  # noqa: S608 -- made of constants
-PREPARATION: Final = BY_INDEX
-"""What a connection of the resolver begins with."""
 
 Wanted: TypeAlias = tuple[RepositoryName, TagName]
 _Rows: TypeAlias = list[Any]
