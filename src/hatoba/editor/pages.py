@@ -70,7 +70,7 @@ _AREA: Final = Markup(
 _SELECT: Final = Markup('<select id="field-{key}" name="{key}"{attributes}>{options}</select>')
 _OPTION: Final = Markup('<option value="{value}"{selected}>{label}</option>')
 _ACRONYMS: Final = frozenset(
-    {"api", "db", "id", "jwt", "oci", "psk", "ssrf", "tls", "uri", "url", "v2", "v4", "xhr"}
+    {"api", "db", "id", "jwt", "oci", "psk", "ssl", "ssrf", "tls", "uri", "url", "v2", "v4", "xhr"}
 )
 _LOCKED: Final = Markup('<span class="badge">set by the operator</span>')
 _NOTICE: Final = Markup('<div class="notice {kind}" role="{role}">{content}</div>\n')
